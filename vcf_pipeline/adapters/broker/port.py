@@ -1,0 +1,88 @@
+"""What a broker promises. The adapters beside this file keep it; `contract.py` of the tests holds them to it.
+
+Delivery is at least once: ids and idempotent sinks make the results effectively once.
+Not here: which broker is chosen, windows and retries (coordinator.py); what a body means (domain/stream).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from vcf_pipeline.domain.stream.topics import Topic
+
+
+@dataclass(frozen=True)
+class Message:
+    """Bytes at an offset of a partition. headers: small texts beside the body."""
+
+    topic: Topic
+    partition: int
+    offset: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Health:
+    """latency_ms: of one round trip; reason: why it is not healthy, empty where it is."""
+
+    is_healthy: bool
+    latency_ms: float
+    reason: str = ""
+
+
+Positions = Mapping[tuple[Topic, int], int]
+"""The next offset to read, by topic and partition."""
+
+
+@runtime_checkable
+class Broker(Protocol):
+    """One vendor. Every call may raise BrokerUnavailable or BrokerTimeout (the outcome is unknown)."""
+
+    name: str
+    max_message_bytes: int
+
+    def ensure_topics(self, topics: Sequence[Topic]) -> None:
+        """Create what is missing, with the topology's partitions; idempotent."""
+        ...
+
+    def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> int:
+        """The offset of the first; the others follow it without a gap. Durable when it returns.
+
+        Raises TopicMissing, TopicFull, MessageTooLarge (nothing was stored).
+        """
+        ...
+
+    def read(self, topic: Topic, partition: int, first: int, last: int, max_bytes: int) -> list[Message]:
+        """Messages first..last, both inclusive, by offset; never by what a group has committed.
+
+        Fewer may come: retention leaves gaps, and reading stops after the message that reaches max_bytes.
+        None means that nothing is stored in that range.
+        Raises TopicMissing, OffsetLost(first_available) when `first` is older than what is kept.
+        """
+        ...
+
+    def end_offsets(self, topic: Topic) -> dict[int, int]:
+        """The offset that the next message will get, by partition. Raises TopicMissing."""
+        ...
+
+    def wait(self, positions: Positions, timeout_s: float, max_bytes: int) -> list[Message]:
+        """A long poll: returns as soon as there is something at or after a position, [] after timeout_s.
+
+        [] means "looked, nothing there"; a failed look raises.
+        """
+        ...
+
+    def incarnation(self, topic: Topic) -> str:
+        """Which life of the topic this is: another value means deleted and created again. Raises TopicMissing."""
+        ...
+
+    def health(self) -> Health:
+        """Never raises."""
+        ...
+
+    def close(self) -> None:
+        """Idempotent."""
+        ...

@@ -1,0 +1,231 @@
+"""The one tree of errors, worded *where: expected …, got … (CODE). How to repair.*
+
+    PipelineError            where · expected · got · how to repair
+    ├─ PermanentError        no rerun cures it
+    │  ├─ UsageError         exit 2: BadTenantName, UnknownPartition, AmbiguousCallset, UnknownSetting, BadSetting
+    │  ├─ InputRefused       exit 3: NotFound, NotAVcf, Truncated, Corrupt, DefectFound, TooManyRejects, EngineStopped
+    │  ├─ StreamBroken       exit 1: MissingChunks, OffsetLost, OffsetRegressed, TopicMissing, TopicRecreated,
+    │  │                             MessageTooLarge, UnreadableMessage
+    │  └─ Superseded         exit 1: another fence, a newer generation, a forgotten callset
+    └─ TransientError        exit 4: BrokerUnavailable, BrokerTimeout (it may have landed), TopicFull,
+                                     StoreUnavailable, LeaseHeld
+
+An error carries its data as attributes, so that nobody parses its text again.
+Not here: vendors' errors, which each adapter maps to these; what each defect of a VCF means (vcf/defects.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class PipelineError(Exception):
+    """Something that a person has to read.
+
+    where: file, line and column, or the address, or the setting. expected, got: what stood against what.
+    repair: a sentence that says what to do. code: a stable name for scripts.
+    """
+
+    exit_code: ClassVar[int] = 1
+    code: str = "FAILED"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        where: str = "",
+        expected: str = "",
+        got: str = "",
+        repair: str = "",
+        code: str = "",
+        **data: Any,
+    ) -> None:
+        self.where, self.expected, self.got, self.repair = where, expected, got, repair
+        self.code = code or type(self).code
+        self.data = data
+        for name, value in data.items():
+            setattr(self, name, value)
+        self.message = message or self._compose()
+        super().__init__(self.message)
+
+    def _compose(self) -> str:
+        fact = f"expected {self.expected}, got {self.got}" if self.expected else self.got
+        head = f"{self.where}: {fact}" if self.where else fact
+        sentence = f"{head} ({self.code})."
+        return f"{sentence} {self.repair}".strip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.__dict__.copy())
+
+
+def _rebuild(kind: type[PipelineError], state: dict[str, Any]) -> PipelineError:
+    """An error that crossed a process boundary, with its data."""
+    error = kind.__new__(kind)
+    error.__dict__.update(state)
+    error.args = (state["message"],)
+    return error
+
+
+class PermanentError(PipelineError):
+    """No rerun cures it."""
+
+
+class TransientError(PipelineError):
+    """A later try may succeed."""
+
+    exit_code = 4
+    code = "UNAVAILABLE"
+
+
+class UsageError(PermanentError):
+    """The call was wrong, not the input."""
+
+    exit_code = 2
+    code = "USAGE"
+
+
+class BadTenantName(UsageError):
+    code = "BAD_TENANT_NAME"
+
+
+class UnknownPartition(UsageError):
+    code = "UNKNOWN_PARTITION"
+
+
+class AmbiguousCallset(UsageError):
+    """A prefix or label that several callsets share; `candidates` are their partition keys."""
+
+    code = "AMBIGUOUS_CALLSET"
+    candidates: list[str]
+
+
+class UnknownSetting(UsageError):
+    code = "UNKNOWN_SETTING"
+
+
+class BadSetting(UsageError):
+    code = "BAD_SETTING"
+
+
+class InputRefused(PermanentError):
+    """The input cannot become a callset. Nothing of it is kept but a ledger row with the reason."""
+
+    exit_code = 3
+    code = "INPUT_REFUSED"
+
+
+class NotFound(InputRefused):
+    code = "NOT_FOUND"
+
+
+class NotAVcf(InputRefused):
+    code = "NOT_A_VCF"
+
+
+class Truncated(InputRefused):
+    code = "TRUNCATED"
+
+
+class Corrupt(InputRefused):
+    code = "CORRUPT"
+
+
+class ChangedWhileRead(InputRefused):
+    code = "CHANGED_WHILE_READ"
+
+
+class DefectFound(InputRefused):
+    """In strict mode: the first defect. `line` (1-based), `column`, `code` say which."""
+
+    line: int
+    column: str
+
+
+class TooManyRejects(InputRefused):
+    """The share of records set aside is above the limit. `rejected`, `records`, `by_code`."""
+
+    code = "TOO_MANY_REJECTS"
+    rejected: int
+    records: int
+    by_code: dict[str, int]
+
+
+class EngineStopped(InputRefused):
+    """htslib refused a record, died or hung."""
+
+    code = "ENGINE_STOPPED"
+
+
+class StreamBroken(PermanentError):
+    """What a stream holds cannot be what was sent."""
+
+    code = "STREAM_BROKEN"
+
+
+class MissingChunks(StreamBroken):
+    """`seqs`: the numbers that never came."""
+
+    code = "MISSING_CHUNKS"
+    seqs: list[int]
+
+
+class OffsetLost(StreamBroken):
+    """`first_available`: the lowest offset that is still stored."""
+
+    code = "OFFSET_LOST"
+    first_available: int
+
+
+class OffsetRegressed(StreamBroken):
+    """The end of a topic lies before a place already read: the broker lost messages and counts anew."""
+
+    code = "OFFSET_REGRESSED"
+
+
+class TopicMissing(StreamBroken):
+    code = "TOPIC_MISSING"
+
+
+class TopicRecreated(StreamBroken):
+    code = "TOPIC_RECREATED"
+
+
+class MessageTooLarge(StreamBroken):
+    code = "MESSAGE_TOO_LARGE"
+
+
+class UnreadableMessage(StreamBroken):
+    """Bytes that are no envelope, or a body that is not what its kind says: for the dead letters."""
+
+    code = "UNREADABLE_MESSAGE"
+
+
+class Superseded(PermanentError):
+    """Another holder, a newer generation or a `forget` came in between: this work no longer counts."""
+
+    code = "SUPERSEDED"
+
+
+class BrokerUnavailable(TransientError):
+    code = "BROKER_UNAVAILABLE"
+
+
+class BrokerTimeout(TransientError):
+    """No answer in time. The outcome is unknown: the message may have landed."""
+
+    code = "BROKER_TIMEOUT"
+
+
+class TopicFull(TransientError):
+    code = "TOPIC_FULL"
+
+
+class StoreUnavailable(TransientError):
+    code = "STORE_UNAVAILABLE"
+
+
+class LeaseHeld(TransientError):
+    """Somebody else holds the lease; `holder` says who."""
+
+    code = "LEASE_HELD"
+    holder: str

@@ -1,0 +1,108 @@
+"""Columns of every table: name, dtype, unit, coordinate base.
+
+Nullable unless the text says otherwise. Columns whose names come from the file (`info_*`, `fmt_*`) follow the rules
+in INFO_RULES and FORMAT_RULES. Not here: what a manifest says (manifest.py).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+MISSING = -1
+"""gt: the call is `.`."""
+NO_ALLELE = -2
+"""gt: the sample has fewer alleles than the widest of the block."""
+
+VARIANTS_HEAD: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_no": pl.Int64,  # never null; data lines counted from 0, rejected ones too
+    "contig": pl.String,  # never null; as the file writes it
+    "pos": pl.Int64,  # never null; 1-based, first base of ref; 0 is the telomere
+    "end": pl.Int64,  # never null; 1-based, inclusive: INFO/END, else by SVLEN, else pos + len(ref) - 1
+    "id": pl.List(pl.String),  # null for `.`
+    "ref": pl.String,  # never null; upper case
+    "alt": pl.String,  # one allele as the file writes it; null for `.`
+    "alt_index": pl.Int16,  # never null; 1-based as GT counts, 0 where ALT is `.`
+    "qual": pl.Float32,
+    "filter": pl.List(pl.String),  # null for `.`; ["PASS"]
+    "variant_type": pl.String,  # never null; snv mnv ins del indel sv bnd star nonref ref
+    "svtype": pl.String,  # INFO/SVTYPE, else from the symbolic allele
+    "svlen": pl.Int64,  # as the file says, sign included
+    "variant_key": pl.String,  # 17-43093464-C-T; null where alt is null
+}
+VARIANTS_TAIL: dict[str, pl.DataType | type[pl.DataType]] = {
+    "info_raw": pl.String,  # the whole INFO text where a value was defective or undeclared, or a selection left keys out
+    "consequence": pl.String,  # worst term of the allele, Sequence Ontology
+    "impact": pl.String,  # HIGH MODERATE LOW MODIFIER
+    "gene": pl.String,  # symbol of the worst consequence
+    "transcript": pl.String,
+    "hgvs_c": pl.String,
+    "hgvs_p": pl.String,
+    "consequence_af": pl.Float32,  # 0–1, the largest population frequency the annotation itself carries
+    "consequence_clin_sig": pl.List(pl.String),  # ClinVar words that the annotation itself carries
+    "n_called": pl.Int32,  # samples with no missing allele; the call summary is null without samples
+    "ac": pl.Int32,  # alleles called as this ALT
+    "an": pl.Int32,  # alleles called
+    "af": pl.Float32,  # ac / an, 0–1; null when an is 0
+    "n_het": pl.Int32,
+    "n_hom": pl.Int32,
+    "n_missing": pl.Int32,  # samples with a missing allele
+}
+ROW_ID: dict[str, pl.DataType | type[pl.DataType]] = {"row_id": pl.Binary}  # 16 bytes, never null; first column on disk
+
+CONSEQUENCES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_no": pl.Int64,
+    "alt_index": pl.Int16,
+    "source": pl.String,  # CSQ ANN EFF BCSQ vep
+    "transcript": pl.String,
+    "gene": pl.String,
+    "gene_id": pl.String,
+    "terms": pl.List(pl.String),
+    "impact": pl.String,
+    "biotype": pl.String,
+    "hgvs_c": pl.String,
+    "hgvs_p": pl.String,
+}
+
+REJECTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_no": pl.Int64,
+    "line": pl.Int64,  # of the file, header lines counted, 1-based
+    "byte_offset": pl.Int64,  # of the line in the inflated text, 0-based
+    "column": pl.String,  # CHROM POS REF ALT … or the key
+    "code": pl.String,
+    "message": pl.String,
+    "raw": pl.String,  # the line, cut at 4 kB; undecodable bytes as \xNN
+}
+
+# genotypes: a row per record that was kept, in record order.
+GENOTYPES_HEAD: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record_no": pl.Int64,
+    # "gt": pl.Array(pl.Int8, ploidy * n_samples), sample-major; Int16 in a part that has an allele number above 126;
+    #       null where the record's FORMAT has no GT
+    # "phased": pl.Array(pl.Boolean, n_samples)
+}
+GENOTYPES_TAIL: dict[str, pl.DataType | type[pl.DataType]] = {
+    "format_raw": pl.String,  # FORMAT and samples verbatim where a value was defective
+}
+
+INFO_RULES = """info_KEY, in the header's order, undeclared keys after them in the order they appear:
+Number=1: Integer → Int32 (Int64 in a block that needs it; Float64 where reals stand, with a warning), Float → Float32,
+String/Character → String, Flag → Boolean (true or null). Number=A: the allele's own value, scalar of the type.
+Number=R: List of two values [REF's, the allele's]. Any other Number: List of the type. `.` is null.
+Undeclared: List(String), or Boolean where it stands without `=`. Percent-encoding is decoded after splitting."""
+
+FORMAT_RULES = """fmt_KEY for every FORMAT key but GT, in the header's order: Number=1 → List(T) with one element per sample;
+any other Number → List(List(T)), a list per sample. Null where the record's FORMAT lacks the key; a missing or
+dropped trailing value is a null element. T as for INFO; undeclared keys are String, split at commas."""
+
+TRIAGED: dict[str, pl.DataType | type[pl.DataType]] = {
+    "row_id": pl.Binary,
+    "record_no": pl.Int64,
+    "alt_index": pl.Int16,
+    "tier": pl.Int8,  # 1–4; null is unknown, never benign
+    "reasons": pl.List(pl.String),
+    "population_af": pl.Float32,  # 0–1, the largest of those that count
+    "significance": pl.String,  # pathogenic likely_pathogenic uncertain likely_benign benign conflicting other
+    "stars": pl.Int8,  # ClinVar review stars 0–4
+    "conditions": pl.List(pl.String),
+    "evidence": pl.List(pl.Struct({"key": pl.String, "value": pl.String, "source": pl.String})),
+}
