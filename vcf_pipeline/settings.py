@@ -1,0 +1,203 @@
+"""Every setting: name, type, default, help. Read by entrances and by wiring alone, never at import.
+
+A variable is VCF_PIPELINE_ and the name in capitals, nested names joined by `__` (VCF_PIPELINE_READER__MODE).
+An unknown one is an error with the nearest name. VCF_PIPELINE_TEST_* belong to the tests and are never settings.
+Not here: what a setting does (the stage or adapter it is handed to).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vcf_pipeline.domain.errors import BadSetting, UnknownSetting
+from vcf_pipeline.domain.identity import check_tenant
+from vcf_pipeline.domain.triage.tiers import TriageThresholds
+from vcf_pipeline.domain.vcf.batch import ReaderSettings
+
+PREFIX = "VCF_PIPELINE_"
+TEST_PREFIX = "VCF_PIPELINE_TEST_"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReaderOptions(_Group):
+    """How files are read."""
+
+    engine: Literal["auto", "own", "cyvcf2"] = Field("auto", description="auto: our reader for text, htslib for BCF")
+    mode: Literal["quarantine", "strict"] = Field(
+        "quarantine", description="quarantine sets bad records aside, strict refuses the file at the first defect"
+    )
+    max_reject_share: float = Field(0.01, ge=0, le=1, description="share of records that may be set aside, 0-1")
+    block_bytes: int = Field(4 << 20, ge=1 << 12, le=64 << 20, description="inflated text parsed at once, bytes")
+
+    def to_reader_settings(self, assembly: str | None = None) -> ReaderSettings:
+        return ReaderSettings(
+            mode=self.mode,
+            engine=self.engine,
+            max_reject_share=self.max_reject_share,
+            block_bytes=self.block_bytes,
+            assembly=assembly,
+        )
+
+
+class TriageOptions(_Group):
+    """Thresholds of the rules; written into the manifest."""
+
+    common_af: float = Field(TriageThresholds().common_af, ge=0, le=1, description="AF above it is common (BA1), 0-1")
+    rare_af: float = Field(TriageThresholds().rare_af, ge=0, le=1, description="HIGH impact at or below it is rare, 0-1")
+    missense_af: float = Field(
+        TriageThresholds().missense_af, ge=0, le=1, description="MODERATE impact at or below it is rare, 0-1"
+    )
+    min_qual: float = Field(TriageThresholds().min_qual, ge=0, description="QUAL below it caps the tier")
+
+    def to_thresholds(self) -> TriageThresholds:
+        return TriageThresholds(**self.model_dump())
+
+
+class GraphOptions(_Group):
+    """The Kuzu graph."""
+
+    buffer_pool_bytes: int = Field(256 << 20, ge=64 << 20, description="memory that Kuzu may take, bytes")
+    all_up_to_alleles: int = Field(20_000, ge=0, description="above it a callset goes in by its linked alleles only")
+
+
+class SensorOptions(_Group):
+    """How sensors listen."""
+
+    hold_seconds: float = Field(4.6, gt=0, lt=50, description="how long a tick listens before it ends empty")
+    burst_from: int = Field(8, ge=2, description="pending callsets of one tenant from which a range run pays")
+    burst_limit: int = Field(16, ge=2, le=100, description="callsets in one range run at most")
+
+
+class Settings(_Group):
+    """What is in force."""
+
+    home: Path = Field(description="local state, absolute; default: .vcf-pipeline of the checkout, or the user's folder")
+    data: Path = Field(description="where the tables are; default: HOME/data")
+    tenant: str = Field("default", description="whose callsets, where a command does not say")
+    profile: Literal["development", "production"] = Field(
+        "development", description="development shows rows of data in the Dagster UI, production does not"
+    )
+    ledger_url: str = Field("", description="SQLAlchemy address of the ledger; default: HOME/ledger.sqlite")
+    inbox: Path | None = Field(None, description="folder whose new files become callsets; default: HOME/inbox")
+    reader: ReaderOptions = ReaderOptions()
+    triage: TriageOptions = TriageOptions()
+    graph: GraphOptions = GraphOptions()
+    sensor: SensorOptions = SensorOptions()
+
+    @property
+    def ledger_address(self) -> str:
+        return self.ledger_url or f"sqlite:///{self.home / 'ledger.sqlite'}"
+
+    @property
+    def inbox_folder(self) -> Path:
+        return self.inbox or self.home / "inbox"
+
+    @property
+    def log_folder(self) -> Path:
+        """The embedded log's databases."""
+        return self.home / "log"
+
+
+def checkout_root() -> Path | None:
+    """The folder with dagster.yaml and workspace.yaml that the package stands in; None for an installed wheel."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "dagster.yaml").is_file() and (root / "workspace.yaml").is_file() else None
+
+
+def default_home() -> Path:
+    root = checkout_root()
+    return root / ".vcf-pipeline" if root else Path(platformdirs.user_data_dir("vcf-pipeline", appauthor=False))
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """Settings from the environment (os.environ by default); `given` wins over it.
+
+    Raises UnknownSetting for a VCF_PIPELINE_ variable that is none, BadSetting for a value that cannot be.
+    """
+    env = os.environ if environ is None else environ
+    values = _from_environment(env)
+    values.update({name: value for name, value in given.items() if value is not None})
+    values.setdefault("home", default_home())
+    for name in ("home", "data", "inbox"):
+        if name in values:
+            values[name] = _absolute(name, values[name])
+    values.setdefault("data", Path(values["home"]) / "data")
+    dagster_home = env.get("DAGSTER_HOME", "")
+    if dagster_home and not Path(dagster_home).is_absolute():
+        raise BadSetting(
+            where="DAGSTER_HOME",
+            expected="an absolute path",
+            got=repr(dagster_home),
+            repair='Unset it, or run: eval "$(vcf-pipeline env)"',
+        )
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        raise BadSetting(
+            where=name,
+            expected=first["msg"].removeprefix("Input should be "),
+            got=repr(first["input"]),
+            repair="`vcf-pipeline doctor` shows every setting.",
+        ) from None
+    check_tenant(settings.tenant)
+    return settings
+
+
+def setting_names() -> Iterator[tuple[str, str, Any]]:
+    """(variable, help, default) of every setting, nested ones too: what `doctor` and the reference page print."""
+    yield from _names(Settings, PREFIX)
+
+
+def _names(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, Any]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _names(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}", field.description or "", None if field.is_required() else field.default
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    known = {name: name[len(PREFIX) :].lower().split("__") for name, _, _ in setting_names()}
+    values: dict[str, Any] = {}
+    for name, text in env.items():
+        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX):
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            raise UnknownSetting(
+                where=name,
+                expected="a variable this program knows",
+                got="an unknown one",
+                repair=f"Did you mean {near[0]}?" if near else "`vcf-pipeline doctor` shows every setting.",
+            )
+        *groups, leaf = known[name]
+        place = values
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[leaf] = text
+    return values
+
+
+def _absolute(name: str, value: Any) -> Path:
+    text = str(value).removeprefix("file://")
+    path = Path(text)
+    if "://" in text or not path.is_absolute():
+        raise BadSetting(
+            where=PREFIX + name.upper(),
+            expected="an absolute local path",
+            got=repr(str(value)),
+            repair=f"Give the whole path, as in {Path.cwd() / (text if '://' not in text else name)}",
+        )
+    return path

@@ -1,0 +1,95 @@
+"""Settings → adapters: the one file that names concrete classes. Doubles enter here, as arguments.
+
+A *sender* opens files, a broker and its own state, nothing else; *control* also has the ledger, tables and stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from vcf_pipeline.adapters.objects import make_private_dir
+from vcf_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from vcf_pipeline.adapters.broker.coordinator import Coordinator
+    from vcf_pipeline.adapters.broker.port import Broker
+    from vcf_pipeline.adapters.ledger.ledger import Ledger
+    from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+    from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
+    from vcf_pipeline.adapters.tables import Tables
+
+
+class Sender:
+    """What a sender may open. Everything is made when first used, and closed with the `with`."""
+
+    def __init__(self, settings: Settings, brokers: Sequence[Broker] | None = None) -> None:
+        self.settings = settings
+        self._brokers = brokers
+
+    @cached_property
+    def home(self) -> Path:
+        return make_private_dir(self.settings.home)
+
+    @cached_property
+    def coordinator(self) -> Coordinator:
+        from vcf_pipeline.adapters.broker.coordinator import Coordinator
+
+        if self._brokers is None:
+            from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker
+
+            self._brokers = [EmbeddedBroker(self.home / "log")]
+        return Coordinator(list(self._brokers))
+
+    def close(self) -> None:
+        if "coordinator" in self.__dict__:
+            self.coordinator.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Control(Sender):
+    """What control may open, beside what a sender may."""
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from vcf_pipeline.adapters.ledger.ledger import open_ledger
+
+        _ = self.home
+        return open_ledger(self.settings.ledger_address)
+
+    @cached_property
+    def tables(self) -> Tables:
+        from vcf_pipeline.adapters.tables import Tables
+
+        _ = self.home
+        return Tables(make_private_dir(self.settings.data))
+
+    @cached_property
+    def lancedb(self) -> LanceVariants:
+        from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
+
+        return LanceVariants(self.tables.root)
+
+    @cached_property
+    def kuzu(self) -> KuzuGraph:
+        from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+
+        graph = self.settings.graph
+        return KuzuGraph(
+            self.tables.root, buffer_pool_bytes=graph.buffer_pool_bytes, all_up_to_alleles=graph.all_up_to_alleles
+        )
+
+    def close(self) -> None:
+        super().close()
+        if "ledger" in self.__dict__:
+            self.ledger.close()
