@@ -5,13 +5,15 @@ A *sender* opens files, a broker and its own state, nothing else; *control* also
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vcf_pipeline.adapters.objects import make_private_dir
+from vcf_pipeline.domain.errors import PipelineError
 from vcf_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
     from vcf_pipeline.adapters.tables import Tables
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is: done of total (0 when nobody knows) in unit bytes, chunks or alleles; records so far."""
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+    records: int
 
 
 class Sender:
@@ -58,7 +71,25 @@ class Sender:
 
 
 class Control(Sender):
-    """What control may open, beside what a sender may."""
+    """What control may open, beside what a sender may.
+
+    progress: told what a stage has done, where somebody watches. errors: what stages raised, as our own errors,
+    for an entrance that runs Dagster in its own process and wants more than Dagster's account of it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        brokers: Sequence[Broker] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        super().__init__(settings, brokers)
+        self.progress = progress
+        self.errors: list[PipelineError] = []
+
+    def report_progress(self, stage: str, done: int, total: int, unit: str, records: int) -> None:
+        if self.progress is not None:
+            self.progress(Progress(stage, done, total, unit, records))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -1,0 +1,18 @@
+"""Dagster: one file per asset with its checks, then what crosses assets.
+
+partitions.py          `callsets`, the dynamic partitions
+resources.py           wiring offered to Dagster
+holder.py              which process holds a run; runs whose process is gone
+failures.py            what no rerun cures is not tried again
+metadata.py            a report → what the UI shows
+callset_step.py        what every asset does around its stage
+parsed_variants.py     the tables, from stream or file; no_silent_loss, stream_complete
+triaged_variants.py    tiers, reasons, evidence; every_allele_is_triaged
+lancedb_variants.py    search by field; store_rows_match
+kuzu_variants.py       the graph; store_rows_match
+jobs.py                selections of assets
+sensors.py             listening on the control topics
+reconcile.py           what a lost run, cursor or database left undone
+schedules.py           inbox and backfill
+launch.py              start a run and wait: the CLI's one door to Dagster
+"""

@@ -1,0 +1,23 @@
+"""The jobs: selections of assets for one partition, or for a range of them."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from vcf_pipeline.defs.partitions import CALLSETS
+
+vcf_batch = dg.define_asset_job(
+    "vcf_batch",
+    selection=dg.AssetSelection.groups("variants", "stores"),
+    partitions_def=CALLSETS,
+    tags={"vcf_pipeline/path": "batch"},
+    description="Everything for a callset, from its file: the batch path, with no stream.",
+)
+
+variants_job = dg.define_asset_job(
+    "variants_job",
+    selection=dg.AssetSelection.groups("variants", "stores"),
+    partitions_def=CALLSETS,
+    tags={"vcf_pipeline/path": "stream"},
+    description="What callset_sensor starts: tables and stores of an announced callset, from the stream.",
+)

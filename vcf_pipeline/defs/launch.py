@@ -1,0 +1,223 @@
+"""Start a run and wait for it: the CLI's one door to Dagster. Not here: what is printed (cli/), what a run does."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from vcf_pipeline.defs.callset_step import FORCE_TAG, PATH_TAG
+from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
+from vcf_pipeline.defs.partitions import missing_partitions
+from vcf_pipeline.domain.errors import BadSetting, PipelineError, UnknownPartition
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.settings import Settings, checkout_root
+from vcf_pipeline.stages.complete import STORES, complete_callset
+from vcf_pipeline.wiring import Control, Progress
+
+if TYPE_CHECKING:
+    from vcf_pipeline.adapters.ledger.callsets import Callset
+
+ATTACH_POLL_SECONDS = 0.2
+# Daemons write a heartbeat every 30 s; twice that without one means that none runs.
+HEARTBEAT_SECONDS = 60.0
+RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """stores: rows of this callset in each. tiers: always "1" to "4" and "unknown". attached: another run did it."""
+
+    callset: Callset
+    reused: bool
+    attached: bool
+    run_id: str | None
+    stores: dict[str, int]
+    tiers: dict[str, int]
+    seconds: float
+
+
+def dagster_environment(settings: Settings) -> dict[str, str]:
+    """What Dagster's own commands need, absolute, whatever the current folder is.
+
+    Raises BadSetting for an installed wheel, which has no dagster.yaml beside it.
+    """
+    root = checkout_root()
+    if root is None:
+        raise BadSetting(
+            where="DAGSTER_HOME",
+            expected="a checkout of the project, with dagster.yaml and workspace.yaml",
+            got="an installed package",
+            repair="Clone the project and run `make setup` there.",
+        )
+    environment = {
+        "DAGSTER_HOME": str(root),
+        "VCF_PIPELINE_HOME": str(settings.home),
+        # Ticks that listen occupy a thread each of the code server.
+        "DAGSTER_GRPC_MAX_WORKERS": "16",
+    }
+    if settings.data != settings.home / "data":
+        environment["VCF_PIPELINE_DATA"] = str(settings.data)
+    return environment
+
+
+@contextmanager
+def dagster_instance(control: Control) -> Iterator[dg.DagsterInstance]:
+    """The one instance of this checkout and HOME."""
+    _ = control.home
+    os.environ.update(dagster_environment(control.settings))
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def add_partition(control: Control, key: PartitionKey) -> None:
+    """So that a registered callset is seen in the UI at once."""
+    with dagster_instance(control) as instance:
+        instance.add_dynamic_partitions("callsets", missing_partitions(instance, [key]))
+
+
+def forget_partition(control: Control, key: PartitionKey) -> list[str]:
+    """Cancel what runs for the partition and take it away; the ids of the cancelled runs."""
+    with dagster_instance(control) as instance:
+        running = _runs_of(instance, key, [*RUNNING, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED])
+        for run in running:
+            # The fence has stopped its writing already; this ends its waiting.
+            instance.report_run_canceling(run)
+            instance.report_run_canceled(run)
+        if str(key) in instance.get_dynamic_partitions("callsets"):
+            instance.delete_dynamic_partition("callsets", str(key))
+        return [run.run_id for run in running]
+
+
+def daemon_is_running(control: Control) -> bool:
+    with dagster_instance(control) as instance:
+        beats = instance.get_daemon_heartbeats().values()
+        return any(time.time() - beat.timestamp < HEARTBEAT_SECONDS for beat in beats)
+
+
+def run_callset(
+    control: Control,
+    key: PartitionKey,
+    *,
+    force: bool = False,
+    on_wait: Callable[[str], None] | None = None,
+) -> RunOutcome:
+    """All four assets of the callset, in this process; or the wait for the run that is at it already.
+
+    Progress goes to control.progress. A callset that is done is returned as reused, unless `force`.
+    Raises UnknownPartition, what a stage raised, or KeyboardInterrupt on SIGINT and SIGTERM.
+    """
+    started = time.monotonic()
+    with dagster_instance(control) as instance:
+        fail_dead_runs(instance)
+        callset = control.ledger.callset(key)
+        if callset is None or callset.state == "forgotten":
+            raise UnknownPartition(
+                where=f"partition {key}",
+                expected="a registered callset",
+                got="one that the ledger does not know",
+                repair="`vcf-pipeline register FILE` makes it known.",
+            )
+        instance.add_dynamic_partitions("callsets", missing_partitions(instance, [key]))
+        attached = False
+        while other := _runs_of(instance, key, RUNNING):
+            attached = True
+            if on_wait is not None:
+                on_wait(other[0].run_id)
+            _wait_for(instance, other[0].run_id)
+        if not force and callset.state in ("done", "running") and _is_complete(control, key):
+            return _outcome(control, key, not attached, attached, None, started)
+        run_id = _execute(control, instance, key, force=force)
+    return _outcome(control, key, reused=False, attached=False, run_id=run_id, started=started)
+
+
+def _is_complete(control: Control, key: PartitionKey) -> bool:
+    from vcf_pipeline.stages.parse import is_current
+
+    callset = control.ledger.callset(key)
+    if callset is None or not is_current(callset, control.tables):
+        return False
+    return complete_callset(key, ledger=control.ledger, tables=control.tables)
+
+
+def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, *, force: bool) -> str:
+    from vcf_pipeline.definitions import definitions
+
+    tags = {**holder_tags(), PATH_TAG: "batch"}
+    if force:
+        tags[FORCE_TAG] = "true"
+    job = definitions.resolve_job_def("vcf_batch")
+    try:
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=str(key),
+            tags=tags,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            resources={"control": control},
+            raise_on_error=False,
+        )
+    except DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
+    if not result.success:
+        if control.errors:
+            raise control.errors[-1]
+        raise PipelineError(
+            where=f"run {result.run_id}",
+            expected="four materialised assets",
+            got=_failure_text(result),
+            repair="The Dagster UI shows the run; `vcf-pipeline doctor` checks what it needs.",
+            code="RUN_FAILED",
+        )
+    return result.run_id
+
+
+def _failure_text(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            return event.step_failure_data.error.message.strip().splitlines()[0]
+    if any(run_event.event_type_value == "PIPELINE_CANCELED" for run_event in result.all_events):
+        raise KeyboardInterrupt
+    return "a failed run"
+
+
+def _runs_of(
+    instance: dg.DagsterInstance, key: PartitionKey, statuses: list[dg.DagsterRunStatus]
+) -> list[dg.DagsterRun]:
+    """Runs of this partition alone, newest first. Range runs are left to the leases: their end is not this one's."""
+    wanted = dg.RunsFilter(statuses=statuses, tags={"dagster/partition": str(key)})
+    return list(instance.get_runs(filters=wanted))
+
+
+def _wait_for(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Until the run has ended, or its process is gone."""
+    while True:
+        fail_dead_runs(instance)
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return
+        time.sleep(ATTACH_POLL_SECONDS)
+
+
+def _outcome(
+    control: Control, key: PartitionKey, reused: bool, attached: bool, run_id: str | None, started: float
+) -> RunOutcome:
+    callset = control.ledger.callset(key)
+    triaged = control.tables.manifest(key.tenant, key.callset_id, "triaged_variants")
+    assert callset is not None  # noqa: S101 - run_callset has just had it
+    assert triaged is not None  # noqa: S101 - and it is complete
+    loads = {store: control.ledger.current_load(store, key) for store in STORES}
+    return RunOutcome(
+        callset=callset,
+        reused=reused,
+        attached=attached,
+        run_id=run_id,
+        stores={store: load.rows if load is not None else 0 for store, load in loads.items()},
+        tiers=dict(triaged.extra["tiers"]),
+        seconds=time.monotonic() - started,
+    )

@@ -1,0 +1,33 @@
+"""Which partitions have a run that is not finished: single runs, and runs over a range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from vcf_pipeline.defs.holder import UNFINISHED
+
+PARTITION, RANGE_START, RANGE_END = (
+    "dagster/partition",
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+)
+
+
+def partitions_in_progress(instance: dg.DagsterInstance, partitions: Sequence[str]) -> set[str]:
+    """Keys with a queued or running run. partitions: the list of keys in Dagster's order, which ranges follow."""
+    keys: set[str] = set()
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
+        if PARTITION in run.tags:
+            keys.add(run.tags[PARTITION])
+        elif RANGE_START in run.tags:
+            keys.update(range_members(partitions, run.tags[RANGE_START], run.tags[RANGE_END]))
+    return keys
+
+
+def range_members(partitions: Sequence[str], first: str, last: str) -> list[str]:
+    """Keys from first to last in list order; none where an end is gone or the range is reversed."""
+    if first not in partitions or last not in partitions:
+        return []
+    return list(partitions[partitions.index(first) : partitions.index(last) + 1])
