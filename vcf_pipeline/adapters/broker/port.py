@@ -15,13 +15,19 @@ from vcf_pipeline.domain.stream.topics import Topic
 
 @dataclass(frozen=True)
 class Message:
-    """Bytes at an offset of a partition. headers: small texts beside the body."""
+    """Bytes at an offset of a partition. headers: small texts beside the body.
+
+    broker, incarnation: whose message it is, and of which life of the topic, so that a cursor can name its
+    place.
+    """
 
     topic: Topic
     partition: int
     offset: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    broker: str = ""
+    incarnation: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,16 @@ class Broker(Protocol):
     def wait(self, positions: Positions, timeout_s: float, max_bytes: int) -> list[Message]:
         """A long poll: returns as soon as there is something at or after a position, [] after timeout_s.
 
-        [] means "looked, nothing there"; a failed look raises.
+        [] means "looked, nothing there"; a failed look raises. In offset order within a partition; reading
+        stops after the message that reaches max_bytes. A position beyond the end waits. Raises TopicMissing,
+        OffsetLost.
         """
         ...
 
     def incarnation(self, topic: Topic) -> str:
-        """Which life of the topic this is: another value means deleted and created again. Raises TopicMissing."""
+        """Which life of the topic this is: another value means deleted and created again. Raises
+        TopicMissing.
+        """
         ...
 
     def health(self) -> Health:

@@ -1,0 +1,11 @@
+"""What travels, and what follows from it. In data order:
+
+topics.py         the topology: name, partitions, retention, cargo
+envelope.py       the msgpack frame: encode, bounded decode
+columns.py        frames ↔ Arrow IPC under zstd: what the wire leaves out and how it comes back
+chunks.py         ParsedBatch ↔ bodies of data messages, cut to size
+announcement.py   segments, counts, digest; which seq is missing or doubled
+events.py         bodies of control messages, one dataclass per kind
+cursor.py         next offsets by broker, incarnation, partition ↔ JSON
+run_plan.py       (messages, ledger's view, cursor) → runs, new cursor; what to ask for again
+"""

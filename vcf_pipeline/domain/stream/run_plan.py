@@ -1,0 +1,322 @@
+"""(messages, the ledger's view, cursor) → runs and the new cursor; and what to ask for again.
+
+Pure: sensors fetch, ask here, record what was accepted, return. Not here: Dagster (defs/sensors.py,
+defs/reconcile.py), how a message is decoded (events.py), where the view comes from (the ledger and Dagster's
+runs). Rules: DESIGN section 6.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream.announcement import Announcement
+from vcf_pipeline.domain.stream.cursor import Cursor, Place
+from vcf_pipeline.domain.stream.events import Heard
+
+State = Literal["none", "in_flight", "done", "refused", "forgotten", "range_failed"]
+
+PATH_TAG = "vcf_pipeline/path"
+CORRELATION_TAG = "vcf_pipeline/correlation_id"
+TENANT_TAG = "vcf_pipeline/tenant"
+RANGE_TAG = "vcf_pipeline/range"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far control is with one announcement.
+
+    none: nothing of this callset and generation was started. in_flight: a run of it is queued or going on, or
+    another publication of it was accepted before. done: materialised, with `digest`. refused: final.
+    forgotten: this publish_id was recorded before the callset was forgotten. range_failed: a run over a range
+    that held it failed. generation: the one that control gives this announcement.
+    """
+
+    state: State = "none"
+    generation: int = 0
+    digest: str = ""
+
+
+NONE = Progress()
+
+
+@dataclass(frozen=True)
+class View:
+    """progress: by Announcement.id; one that is not in it is `none`, generation 0.
+
+    partitions: Dagster's keys of `callsets`, in the order in which it lists them: a range follows that order.
+    """
+
+    progress: Mapping[str, Progress] = field(default_factory=dict)
+    partitions: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """burst: so many pending neighbours make a range worth while (50 events: 4.4 s against 33 s). max_range:
+    one bad callset fails all of a range, so it is bounded. backoff_s, max_attempts: of reconciling.
+    """
+
+    burst: int = 8
+    max_range: int = 16
+    backoff_s: float = 30.0
+    max_attempts: int = 3
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class RunPlanned:
+    """key: Dagster remembers it for ever. partition_keys: one, or the first and the last of a range, in list
+    order.
+
+    members: every key of the run. correlation_id: of a single callset, "" for a range.
+    """
+
+    key: str
+    partition_keys: tuple[str, ...]
+    tags: Mapping[str, str]
+    correlation_id: str
+    members: tuple[str, ...]
+
+    @property
+    def is_range(self) -> bool:
+        return len(self.partition_keys) > 1
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that could not be read, with its origin."""
+
+    place: Place
+    reason: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """accepted: to be recorded in the ledger before `cursor` is returned. partition_keys: to be added, in
+    this order.
+    """
+
+    accepted: tuple[Announcement, ...]
+    runs: tuple[RunPlanned, ...]
+    partition_keys: tuple[str, ...]
+    cursor: Cursor
+    dead_letters: tuple[DeadLetter, ...]
+
+
+@dataclass(frozen=True)
+class _Pending:
+    key: str
+    generation: int
+    digest: str
+    correlation_id: str
+    may_range: bool
+
+
+def plan_runs(
+    messages: Sequence[Heard],
+    view: View,
+    cursor: Cursor,
+    limits: Limits = LIMITS,
+    *,
+    stage: str = "variants",
+) -> Plan:
+    """Which runs the heard announcements ask for. Repeats, and what is done, in flight, refused or forgotten,
+    ask none.
+
+    A done callset that is announced with another digest (published again with other reader settings) runs
+    again.
+    """
+    accepted: list[Announcement] = []
+    pending: dict[str, _Pending] = {}
+    for message in messages:
+        announced = message.announcement
+        if announced is None:
+            continue
+        key = str(announced.key)
+        progress = view.progress.get(announced.id, NONE)
+        if key in pending or not _asks_for_a_run(announced, progress):
+            continue
+        accepted.append(announced)
+        pending[key] = _Pending(
+            key,
+            progress.generation,
+            announced.digest,
+            announced.correlation_id,
+            may_range=progress.state != "range_failed",
+        )
+    new = _missing(list(pending), view.partitions)
+    return Plan(
+        accepted=tuple(accepted),
+        runs=tuple(_runs(list(pending.values()), [*view.partitions, *new], limits, stage)),
+        partition_keys=tuple(new),
+        cursor=cursor.after(message.place for message in messages),
+        dead_letters=tuple(
+            DeadLetter(message.place, message.reason, message.body)
+            for message in messages
+            if message.announcement is None
+        ),
+    )
+
+
+def _asks_for_a_run(announced: Announcement, progress: Progress) -> bool:
+    if progress.state == "done":
+        return progress.digest != announced.digest
+    return progress.state in ("none", "range_failed")
+
+
+def _missing(keys: Sequence[str], partitions: Sequence[str]) -> list[str]:
+    """Those not yet in Dagster's list, the tenants side by side so that a burst of each can be one range."""
+    present = set(partitions)
+    new = [key for key in keys if key not in present]
+    tenants = list(dict.fromkeys(_tenant(key) for key in new))
+    return sorted(new, key=lambda key: tenants.index(_tenant(key)))
+
+
+def _tenant(key: str) -> str:
+    return key.partition("/")[0]
+
+
+def _runs(
+    pending: Sequence[_Pending], partitions: Sequence[str], limits: Limits, stage: str
+) -> list[RunPlanned]:
+    """One run per callset, and one per stretch of the list that is all pending, of one tenant, and long
+    enough.
+    """
+    by_key = {one.key: one for one in pending}
+    runs = []
+    for stretch in _stretches(by_key, partitions):
+        if len(stretch) < limits.burst:
+            runs += [_single(by_key[key], stage) for key in stretch]
+            continue
+        n_ranges = -(-len(stretch) // limits.max_range)
+        cuts = [len(stretch) * number // n_ranges for number in range(n_ranges + 1)]
+        runs += [
+            _range([by_key[key] for key in stretch[first:end]], stage)
+            for first, end in itertools.pairwise(cuts)
+        ]
+    order = {one.key: place for place, one in enumerate(pending)}
+    return sorted(runs, key=lambda run: order[run.members[0]])
+
+
+def _stretches(pending: Mapping[str, _Pending], partitions: Sequence[str]) -> list[list[str]]:
+    """Pending keys in list order, cut wherever something else, or another tenant, stands between."""
+    stretches: list[list[str]] = []
+    last = ""
+    for key in partitions:
+        one = pending.get(key)
+        if one is None:
+            last = ""
+            continue
+        if not one.may_range:
+            stretches.append([key])
+            last = ""
+            continue
+        if last and _tenant(last) == _tenant(key):
+            stretches[-1].append(key)
+        else:
+            stretches.append([key])
+        last = key
+    return stretches
+
+
+def run_key(stage: str, partition_key: str, generation: int, digest: str, attempt: int = 0) -> str:
+    """`stage/callset/generation/digest`, with `/attempt-n` when reconciling asks."""
+    suffix = f"/attempt-{attempt}" if attempt else ""
+    return f"{stage}/{partition_key}/{generation}/{digest}{suffix}"
+
+
+def _single(one: _Pending, stage: str, attempt: int = 0) -> RunPlanned:
+    return RunPlanned(
+        key=run_key(stage, one.key, one.generation, one.digest, attempt),
+        partition_keys=(one.key,),
+        tags={PATH_TAG: "stream", CORRELATION_TAG: one.correlation_id, TENANT_TAG: _tenant(one.key)},
+        correlation_id=one.correlation_id,
+        members=(one.key,),
+    )
+
+
+def _range(members: Sequence[_Pending], stage: str) -> RunPlanned:
+    if len(members) == 1:
+        return _single(members[0], stage)
+    # a digest, because a run_key is an indexed column and Postgres ends an index row near 2.7 kB
+    whole = hashlib.blake2b(digest_size=16)
+    for one in members:
+        whole.update(run_key(stage, one.key, one.generation, one.digest).encode() + b"\0")
+    tenant = _tenant(members[0].key)
+    return RunPlanned(
+        key=f"{stage}/{tenant}/range/{whole.hexdigest()}",
+        partition_keys=(members[0].key, members[-1].key),
+        tags={PATH_TAG: "stream", TENANT_TAG: tenant, RANGE_TAG: str(len(members))},
+        correlation_id="",
+        members=tuple(one.key for one in members),
+    )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One callset as the ledger and Dagster know it. state: the ledger's. since: seconds since 1970 of its
+    last change.
+
+    attempts: how often a run of this generation and digest failed or was asked for again.
+    is_permanent: the last failure is one that no rerun cures.
+    """
+
+    key: PartitionKey
+    state: str
+    generation: int
+    digest: str
+    path: str
+    correlation_id: str
+    attempts: int
+    since: float
+    has_run: bool = False
+    is_permanent: bool = False
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """runs: to ask for again. partition_keys: of callsets that Dagster has forgotten. given_up: left
+    failed.
+    """
+
+    runs: tuple[RunPlanned, ...]
+    partition_keys: tuple[str, ...]
+    given_up: tuple[str, ...]
+
+
+def plan_reconcile(
+    callsets: Sequence[Standing],
+    now: float,
+    partitions: Sequence[str] = (),
+    limits: Limits = LIMITS,
+    *,
+    stage: str = "variants",
+) -> Reconciled:
+    """What was announced and is not done, with no run in progress: once per backoff (doubling), three times
+    at most.
+
+    Refused and forgotten are final. A callset registered for batch is asked for by people, not here; its
+    partition is rebuilt all the same.
+    """
+    runs: list[RunPlanned] = []
+    given_up: list[str] = []
+    living = [one for one in callsets if one.state not in ("refused", "forgotten")]
+    for one in living:
+        if one.path != "stream" or one.state == "done" or one.has_run:
+            continue
+        if one.is_permanent or one.attempts >= limits.max_attempts:
+            given_up.append(str(one.key))
+        elif now - one.since >= limits.backoff_s * 2**one.attempts:
+            pending = _Pending(str(one.key), one.generation, one.digest, one.correlation_id, may_range=False)
+            runs.append(_single(pending, stage, one.attempts + 1))
+    return Reconciled(
+        tuple(runs), tuple(_missing([str(one.key) for one in living], partitions)), tuple(given_up)
+    )
