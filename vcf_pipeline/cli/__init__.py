@@ -1,0 +1,14 @@
+"""The command line: options → a stage (or defs/launch) → output. Nothing here decides what a variant means.
+
+app.py        the table of verbs, loaded when called; exit codes of what goes wrong
+output.py     one invocation: options of every verb, JSON lines, tables, notes
+meter.py      progress of a run or publication, on stderr
+env.py        shell exports for Dagster's own commands
+run.py        files → tables and stores, in this process
+register.py   files → callsets that the next run takes up
+publish.py    files → a stream
+callsets.py   what there is; forget
+query.py      variants and the graph
+doctor.py     what is in force and what is wrong
+demo.py       real files through stream and batch, compared
+"""
