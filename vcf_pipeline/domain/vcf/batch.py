@@ -6,12 +6,22 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
 import polars as pl
 
-from vcf_pipeline.domain.vcf.assembly import Assembly
+from vcf_pipeline.domain.tables.schemas import CONSEQUENCES, VARIANTS_TAIL
+from vcf_pipeline.domain.vcf.alleles import AlleleRows, allele_rows, core_columns
+from vcf_pipeline.domain.vcf.arrow_columns import Block, texts
+from vcf_pipeline.domain.vcf.assembly import Assembly, has_old_chrm
+from vcf_pipeline.domain.vcf.defects import DefectLog, refuse
 from vcf_pipeline.domain.vcf.header import Header
+from vcf_pipeline.domain.vcf.info import CORE_KEYS, InfoBlock, InfoReader, info_raw
+from vcf_pipeline.domain.vcf.records import FORMAT, Records, note_rejects, read_records, rejects, set_aside
+
+if TYPE_CHECKING:
+    from vcf_pipeline.domain.vcf.genotypes import GenotypesParsed
 
 Mode = Literal["quarantine", "strict"]
 Engine = Literal["auto", "own", "cyvcf2"]
@@ -46,7 +56,9 @@ class ReaderSettings:
 
     def fingerprint(self) -> str:
         """16 hex digits over what changes the tables."""
-        record = {key: value for key, value in self.as_record().items() if key not in ("engine", "block_bytes")}
+        record = {
+            key: value for key, value in self.as_record().items() if key not in ("engine", "block_bytes")
+        }
         return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -93,3 +105,111 @@ class BatchSource(Protocol):
     def progress(self) -> tuple[int, int]:
         """(bytes or chunks done, of how many); 0 of 0 when nobody knows."""
         ...
+
+
+class BlockParser:
+    """Blocks of whole lines of one file, in order, → ParsedBatches. It remembers the undeclared keys it has met."""
+
+    def __init__(self, header: Header, settings: ReaderSettings) -> None:
+        # both look at ReaderSettings, so they are imported when this module is whole
+        from vcf_pipeline.domain.vcf import genotypes
+
+        self._header, self._settings = header, settings
+        self._info = InfoReader(header, settings.info)
+        self._old_chrm = has_old_chrm(header)
+        self._parse_genotypes = genotypes.parse_genotypes
+        self._contigs = frozenset(contig.id for contig in header.contigs)
+        self._filters = frozenset(header.filters) | {"PASS", "0", "."}
+
+    def parse(self, block: bytes, first_record_no: int, first_line: int, byte_offset: int) -> ParsedBatch:
+        """block: whole lines of less than 2 GiB, the last with or without its newline. first_line: 1-based.
+
+        Raises DefectFound in strict mode, for the first line with more than a warning.
+        """
+        text = Block(block)
+        records, n_blank = read_records(text, self._header)
+        called = self._genotypes(records, first_record_no)
+        log = DefectLog(np.zeros(records.reason.size, np.bool_))
+        note_rejects(records, self._header, log)
+        rows = allele_rows(records)
+        info = self._info.tokenise(records, log)
+        columns = core_columns(
+            *(records, rows, info.tokens(CORE_KEYS), first_record_no),
+            old_chrm=self._old_chrm,
+            log=log,
+        )
+        self._note_undeclared(columns, rows, log)
+        columns += info.columns(records, rows, log)
+        columns.append(info_raw(records, rows, log))
+        self._note_calls(called, records, log)
+        if n_blank:
+            log.counts["BLANK_LINE"] = n_blank
+        if self._settings.mode == "strict" and log.first is not None:
+            raise refuse(log.first, first_line + int(records.line[log.first.record]))
+        columns += called.summary_frame().get_columns() if called else []
+        return ParsedBatch(
+            first_record_no=first_record_no,
+            n_records=records.reason.size,
+            variants=_with_missing(columns, rows.record.size),
+            genotypes=called.frame if called else None,
+            consequences=pl.DataFrame(schema=CONSEQUENCES),
+            rejects=rejects(records, self._header, first_record_no, first_line, byte_offset),
+            defect_counts=log.counts,
+        )
+
+    def _genotypes(self, records: Records, first_record_no: int) -> GenotypesParsed | None:
+        """The samples of the records that are kept; sets those aside that have too few or too many of them."""
+        if not self._header.samples:
+            return None
+        while True:
+            kept = np.flatnonzero(records.reason == 0)
+            off, length = records.off[FORMAT][kept], records.length[FORMAT][kept]
+            called = self._parse_genotypes(
+                records.block.array,
+                (off + length + 1).astype(np.int64),
+                records.end[kept].astype(np.int64),
+                off.astype(np.int64),
+                length,
+                records.n_alts[kept],
+                kept + first_record_no,
+                self._header,
+                self._settings,
+            )
+            if not called.wrong_columns.any():
+                return called
+            set_aside(records, kept[called.wrong_columns])
+
+    def _note_calls(self, called: GenotypesParsed | None, records: Records, log: DefectLog) -> None:
+        if called is None or not called.defects:
+            return
+        for code, count in called.defect_counts.items():
+            log.counts[code] = log.counts.get(code, 0) + count
+        kept = np.flatnonzero(records.reason == 0)
+        for record, key, code, text in called.defects:
+            log.consider(int(kept[record]), code, f"FORMAT/{key}" if key != "FORMAT" else key, text)
+
+    def _note_undeclared(self, columns: list[pl.Series], rows: AlleleRows, log: DefectLog) -> None:
+        """Contigs and filters that the header does not declare, where it declares any."""
+        by_name = {column.name: column for column in columns}
+        if self._contigs:
+            unknown = [name for name in by_name["contig"].unique() if name not in self._contigs]
+            if unknown:
+                lines = rows.record[by_name["contig"].is_in(unknown).to_numpy()]
+                log.note("CONTIG_UNDECLARED", "CHROM", lines, str)
+        if len(self._filters) > 3:
+            filters = by_name["filter"].explode()
+            unknown = [name for name in filters.unique() if name is not None and name not in self._filters]
+            if unknown:
+                hits = by_name["filter"].list.eval(pl.element().is_in(unknown)).list.any().fill_null(False)
+                log.note("FILTER_UNDECLARED", "FILTER", rows.record[hits.to_numpy()], str)
+
+
+def _with_missing(columns: list[pl.Series], n: int) -> pl.DataFrame:
+    """The columns in the order of tables/schemas.py, those that the file cannot fill as nulls."""
+    tail = {column.name: column for column in columns if column.name in VARIANTS_TAIL}
+    ordered = [column for column in columns if column.name not in tail]
+    for name, dtype in VARIANTS_TAIL.items():
+        ordered.append(
+            tail[name] if name in tail else pl.Series(name, [None], dtype=dtype).new_from_index(0, n)
+        )
+    return pl.DataFrame(ordered)

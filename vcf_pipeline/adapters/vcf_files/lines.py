@@ -1,0 +1,156 @@
+"""Pieces of inflated text → the header's text, then blocks of whole lines with their numbers.
+
+Not here: inflating (bgzf.py), what a line means (domain/vcf).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vcf_pipeline.domain.errors import NotAVcf, Truncated
+
+HEADER_LIMIT = 256 << 20
+LINE_LIMIT = 256 << 20
+_BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class LineBlock:
+    """Whole lines, the last with its newline unless the file lacks it. first_line: 1-based; byte_offset: 0-based."""
+
+    text: bytes
+    first_line: int
+    byte_offset: int
+
+
+class LineReader:
+    """The text of one file, read once: `header_text`, then `blocks()`.
+
+    Raises NotAVcf: no text, UTF-16, NUL bytes, a line before #CHROM that does not begin with `#`, no #CHROM line.
+    warnings: sentences about the text itself.
+    """
+
+    def __init__(self, path: str, pieces: Iterator[bytes]) -> None:
+        self._path, self._pieces = path, pieces
+        self.warnings: list[str] = []
+        self._offset = 0
+        head = self._read_header()
+        self._line = head.count(b"\n") + 1
+        try:
+            self.header_text = head.decode()
+        except UnicodeDecodeError:
+            self.header_text = head.decode("latin-1")
+            self.warnings.append("the header is no UTF-8; read as Latin-1")
+
+    def _read_header(self) -> bytes:
+        parts: list[bytes] = []
+        size, checked, buffer = 0, 0, b""
+        for piece in self._pieces:
+            if not parts:
+                piece = self._first(piece)
+            parts.append(piece)
+            size += len(piece)
+            # a search over everything read would be quadratic for a header of many pieces
+            if (
+                checked
+                and b"\n#CHROM" not in buffer[-8:] + piece
+                and b"\n" not in piece
+                and size < HEADER_LIMIT
+            ):
+                continue
+            buffer = b"".join(parts)
+            parts = [buffer]
+            end, checked = self._end_of_header(buffer, checked)
+            if end:
+                self._rest = buffer[end:]
+                self._offset += end
+                return buffer[:end]
+            if size > HEADER_LIMIT:
+                break
+        buffer = b"".join(parts)
+        if not buffer:
+            raise self._refused("a VCF", "a file without text")
+        if buffer[buffer.rfind(b"\n") + 1 :].startswith(b"#CHROM"):
+            self._rest = b""
+            self._offset += len(buffer)
+            return buffer + b"\n"
+        raise self._refused("a #CHROM line", "none")
+
+    def _first(self, piece: bytes) -> bytes:
+        if piece.startswith(_UTF16):
+            raise self._refused("UTF-8 text", "UTF-16", "Convert the file to UTF-8.")
+        if piece.startswith(_BOM):
+            self.warnings.append("the file begins with a byte order mark")
+            self._offset = len(_BOM)
+            piece = piece[len(_BOM) :]
+        if not piece.startswith(b"#") and piece.lstrip(b"\r\n \t")[:1] != b"#":
+            raise self._refused("a VCF header", repr(piece[:40].decode("utf-8", "backslashreplace")))
+        if b"\0" in piece[:4096]:
+            raise self._refused("a VCF header", "binary bytes")
+        return piece
+
+    def _end_of_header(self, buffer: bytes, at: int) -> tuple[int, int]:
+        """(where the records begin, 0 when that is not yet read; start of the first line not yet checked)."""
+        while True:
+            end = buffer.find(b"\n", at)
+            if end < 0:
+                return 0, at
+            if buffer.startswith(b"#CHROM", at):
+                return end + 1, at
+            if buffer[at : at + 1] != b"#" and buffer[at:end].strip():
+                raise self._refused("a #CHROM line before the records", "none")
+            at = end + 1
+
+    def _refused(self, expected: str, got: str, repair: str = "Give a VCF or BCF file.") -> NotAVcf:
+        return NotAVcf(where=self._path, expected=expected, got=got, repair=repair)
+
+    def blocks(self, block_bytes: int, max_lines: int) -> Iterator[LineBlock]:
+        """Blocks of about block_bytes and at most max_lines; a longer line is a block of its own.
+
+        Raises Truncated for a line above LINE_LIMIT (its newline never came).
+        """
+        parts, size = [self._rest] if self._rest else [], len(self._rest)
+        for piece in self._pieces:
+            parts.append(piece)
+            size += len(piece)
+            if size < block_bytes or (b"\n" not in piece and size <= LINE_LIMIT):
+                continue
+            buffer = b"".join(parts)
+            cut = buffer.rfind(b"\n") + 1
+            if cut == 0 and size > LINE_LIMIT:
+                raise Truncated(
+                    where=f"{self._path} line {self._line}",
+                    expected=f"lines of at most {LINE_LIMIT >> 20} MiB",
+                    got=f"{size} bytes without a newline",
+                    repair="Check the file's line ends.",
+                    code="LINE_TOO_LONG",
+                )
+            if cut:
+                yield from self._cut(buffer[:cut], max_lines)
+            parts, size = [buffer[cut:]] if cut < len(buffer) else [], len(buffer) - cut
+        if size:
+            yield from self._cut(b"".join(parts), max_lines)
+
+    def _cut(self, text: bytes, max_lines: int) -> Iterator[LineBlock]:
+        n_lines = text.count(b"\n")
+        if n_lines <= max_lines:
+            yield self._block(text, n_lines)
+            return
+        start = at = 0
+        while start < len(text):
+            for _ in range(max_lines):
+                end = text.find(b"\n", at)
+                at = end + 1 if end >= 0 else len(text)
+                if at >= len(text):
+                    break
+            part = text[start:at]
+            yield self._block(part, part.count(b"\n"))
+            start = at
+
+    def _block(self, text: bytes, n_lines: int) -> LineBlock:
+        block = LineBlock(text, self._line, self._offset)
+        self._line += n_lines
+        self._offset += len(text)
+        return block

@@ -1,0 +1,146 @@
+"""A path → Header and ParsedBatches; the engine is chosen by the file's content.
+
+Not here: what the lines mean (domain/vcf/batch.py), where batches go (stages).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vcf_pipeline.adapters.vcf_files.bgzf import SourceFile, compression_of, inflated
+from vcf_pipeline.adapters.vcf_files.lines import LineBlock, LineReader
+from vcf_pipeline.domain.errors import DefectFound, NotAVcf, TooManyRejects
+from vcf_pipeline.domain.vcf.assembly import Assembly, recognise_assembly
+from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.header import Header, parse_header
+
+BCF_MAGIC = b"BCF\x02"
+_CELLS_A_BLOCK = 8_000_000
+"""Values a block may have at most: rows × (INFO keys + samples × FORMAT keys). It bounds memory for wide files."""
+
+
+class VcfReader:
+    """A BatchSource over one file; made by open_reader."""
+
+    def __init__(
+        self,
+        path: str,
+        settings: ReaderSettings,
+        header: Header,
+        blocks: Iterator[LineBlock],
+        source: SourceFile,
+    ) -> None:
+        self.path, self.settings, self.header = path, settings, header
+        self.assembly: Assembly = recognise_assembly(header, settings.assembly)
+        self.vcf_version = header.version
+        self.engine = "own"
+        self._blocks, self._file = blocks, source
+        self._sha256: str | None = None
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """uri, sha256 (None until every batch was read, unless it was given), size_bytes."""
+        return {"uri": self.path, "sha256": self._sha256, "size_bytes": self._file.size_bytes}
+
+    def progress(self) -> tuple[int, int]:
+        """(bytes of the file read, its size)."""
+        return self._file.done_bytes, self._file.size_bytes
+
+    def batches(self) -> Iterator[ParsedBatch]:
+        """In record order, once; a file without records gives none.
+
+        Raises Truncated, Corrupt, DefectFound (strict), EngineStopped, ChangedWhileRead; TooManyRejects after the
+        last batch, or before the first when that one is nothing but rejects.
+        """
+        parser = BlockParser(self.header, self.settings)
+        records = rejected = 0
+        by_code: Counter[str] = Counter()
+        for block in self._blocks:
+            try:
+                batch = parser.parse(block.text, records, block.first_line, block.byte_offset)
+            except DefectFound as defect:
+                raise _with_file(defect, self.path) from None
+            by_code.update(dict(batch.rejects["code"].value_counts().iter_rows()))
+            if records == 0 and batch.n_records and batch.rejects.height == batch.n_records:
+                self._check_rejects(batch.n_records, batch.n_records, by_code)
+            records += batch.n_records
+            rejected += batch.rejects.height
+            yield batch
+        self._check_rejects(records, rejected, by_code)
+        self._file.check_unchanged()
+        self._sha256 = self._file.sha256() or self._sha256
+
+    def _check_rejects(self, records: int, rejected: int, by_code: Counter[str]) -> None:
+        if rejected <= records * self.settings.max_reject_share:
+            return
+        told = ", ".join(f"{code} × {count:,}" for code, count in by_code.most_common(3))
+        raise TooManyRejects(
+            where=self.path,
+            expected=f"at most {self.settings.max_reject_share:.3%} of the records set aside",
+            got=f"{rejected:,} of {records:,}: {told}",
+            repair="Mend the file, or raise the share that is allowed.",
+            rejected=rejected,
+            records=records,
+            by_code=dict(by_code),
+        )
+
+
+@contextmanager
+def open_reader(path: str, settings: ReaderSettings, *, sha256: str | None = None) -> Iterator[VcfReader]:
+    """The file, opened once and read as it comes. sha256: of its bytes, when known; else computed while reading.
+
+    Raises NotFound (missing, a directory), NotAVcf (no bytes, no #CHROM line, another kind of file), Truncated,
+    Corrupt.
+    """
+    source = SourceFile(path, hash_bytes=sha256 is None)
+    try:
+        first = source.read()
+        if not first:
+            raise NotAVcf(
+                where=path, expected="a VCF or BCF file", got="0 bytes", repair="Write the file again."
+            )
+        pieces = inflated(source, first, compression_of(path, first))
+        lines = LineReader(path, pieces)
+        header = _header(path, lines)
+        max_lines = _max_lines(header)
+        reader = VcfReader(path, settings, header, lines.blocks(settings.block_bytes, max_lines), source)
+        reader._sha256 = sha256
+        yield reader
+    finally:
+        source.close()
+
+
+def _header(path: str, lines: LineReader) -> Header:
+    try:
+        header = parse_header(lines.header_text)
+    except NotAVcf as error:
+        raise NotAVcf(
+            where=f"{path} {error.where}",
+            expected=error.expected,
+            got=error.got,
+            repair=error.repair,
+            code=error.code,
+        ) from None
+    if not lines.warnings:
+        return header
+    return Header(**{**header.__dict__, "warnings": (*lines.warnings, *header.warnings)})
+
+
+def _max_lines(header: Header) -> int:
+    wide = len(header.info) + len(header.samples) * max(len(header.formats), 1)
+    return max(_CELLS_A_BLOCK // max(wide, 1), 16)
+
+
+def _with_file(defect: DefectFound, path: str) -> DefectFound:
+    return DefectFound(
+        where=f"{path} {defect.where}",
+        expected=defect.expected,
+        got=defect.got,
+        repair=defect.repair,
+        code=defect.code,
+        line=defect.line,
+        column=defect.column,
+    )

@@ -1,0 +1,457 @@
+"""Compiled kernels: line bytes → column offsets, numbers, list items, string views. No meaning of VCF here.
+
+Everywhere: `b` is the block (uint8, read-only), offsets into it are int32 (a block is far below 2 GiB), a length of
+-1 says "absent" and -2 "stands without a value". A kernel writes into arrays that its caller made. Callers keep to
+these dtypes, so that each kernel is compiled once and then read from the cache on disk.
+Not here: FORMAT and samples (sample_tokens.py), what a value ought to be (records.py, info.py, alleles.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Array = npt.NDArray[Any]
+
+ABSENT = -1
+WITHOUT_VALUE = -2
+
+REPEATED_KEY = 1
+EMPTY_ENTRY = 2
+UNKNOWN_KEY = 4
+
+POWERS_OF_TEN = np.array([float(f"1e{i}") for i in range(309)])
+
+
+@njit(cache=True, nogil=True)
+def find_columns(b: Array, start: Array, end: Array, off: Array, length: Array, found: Array) -> None:
+    """The first off.shape[0] columns of each line → off, length [column, line]; found: columns seen, at most one more.
+
+    start, end: int32, end exclusive, without CR and LF. Missing columns have length -1.
+    """
+    wanted = off.shape[0]
+    for r in range(start.size):
+        e = end[r]
+        s = start[r]
+        i = s
+        c = 0
+        while True:
+            while i < e and b[i] != 9:
+                i += 1
+            off[c, r] = s
+            length[c, r] = i - s
+            c += 1
+            if i >= e:
+                found[r] = c
+                break
+            i += 1
+            s = i
+            if c == wanted:
+                found[r] = c + 1
+                break
+        for k in range(c, wanted):
+            off[k, r] = e
+            length[k, r] = -1
+
+
+@njit(cache=True, nogil=True)
+def hash_key(b: Array, s: int, e: int) -> int:
+    """FNV-1a over b[s:e], 32 bits."""
+    h = np.uint32(2166136261)
+    for i in range(s, e):
+        h = np.uint32((h ^ np.uint32(b[i])) * np.uint32(16777619))
+    return np.int64(h)
+
+
+@njit(cache=True, nogil=True)
+def fill_key_table(key_bytes: Array, key_start: Array, table: Array) -> None:
+    """Open addressing: table (int32, a power of two long, -1 is free) ← number of each key."""
+    mask = table.size - 1
+    for k in range(key_start.size - 1):
+        h = hash_key(key_bytes, key_start[k], key_start[k + 1]) & mask
+        while table[h] >= 0:
+            h = (h + 1) & mask
+        table[h] = k
+
+
+@njit(cache=True, nogil=True)
+def find_info(
+    b: Array,
+    off: Array,
+    length: Array,
+    key_bytes: Array,
+    key_start: Array,
+    table: Array,
+    token_off: Array,
+    token_len: Array,
+    flags: Array,
+    seen: Array,
+    unknown_off: Array,
+    unknown_len: Array,
+) -> int:
+    """key=value;… of each row → token_off, token_len [key, row] (token_len comes filled with -1).
+
+    flags: uint8 bits per row (REPEATED_KEY: the first value stays; EMPTY_ENTRY; UNKNOWN_KEY). seen: uint8 per key.
+    unknown_off, unknown_len: where unknown keys stand, as many as fit. Returns how many unknown keys there were.
+    The key that followed a key last time is tried first: most records name their keys in one order.
+    """
+    n_keys = key_start.size - 1
+    mask = table.size - 1
+    successor = np.full(n_keys + 1, -1, np.int32)
+    n_unknown = 0
+    for r in range(off.size):
+        s = off[r]
+        e = s + length[r]
+        if length[r] <= 0 or (length[r] == 1 and b[s] == 46):
+            continue
+        prev = n_keys
+        i = s
+        while i < e:
+            if b[i] == 59:
+                flags[r] |= EMPTY_ENTRY
+                i += 1
+                continue
+            ks = i
+            k = -1
+            g = successor[prev]
+            if g >= 0:
+                q = key_start[g]
+                size = key_start[g + 1] - q
+                if ks + size <= e:
+                    same = True
+                    for j in range(size):
+                        if b[ks + j] != key_bytes[q + j]:
+                            same = False
+                            break
+                    if same and (ks + size == e or b[ks + size] == 61 or b[ks + size] == 59):
+                        k = g
+                        i = ks + size
+            if k < 0:
+                while i < e and b[i] != 61 and b[i] != 59:
+                    i += 1
+                h = hash_key(b, ks, i) & mask
+                while table[h] >= 0:
+                    g = table[h]
+                    q = key_start[g]
+                    if key_start[g + 1] - q == i - ks:
+                        same = True
+                        for j in range(i - ks):
+                            if b[ks + j] != key_bytes[q + j]:
+                                same = False
+                                break
+                        if same:
+                            k = g
+                            break
+                    h = (h + 1) & mask
+                if k >= 0:
+                    successor[prev] = k
+            if k < 0:
+                if n_unknown < unknown_off.size:
+                    unknown_off[n_unknown] = ks
+                    unknown_len[n_unknown] = i - ks
+                n_unknown += 1
+                flags[r] |= UNKNOWN_KEY
+            if i < e and b[i] == 61:
+                i += 1
+                vs = i
+                while i < e and b[i] != 59:
+                    i += 1
+                if k >= 0:
+                    if token_len[k, r] == -1:
+                        token_off[k, r] = vs
+                        token_len[k, r] = i - vs
+                        seen[k] = 1
+                    else:
+                        flags[r] |= REPEATED_KEY
+            elif k >= 0:
+                if token_len[k, r] == -1:
+                    token_off[k, r] = ks
+                    token_len[k, r] = -2
+                    seen[k] = 1
+                else:
+                    flags[r] |= REPEATED_KEY
+            if k >= 0:
+                prev = k
+            i += 1
+        if b[e - 1] == 59:
+            flags[r] |= EMPTY_ENTRY
+    return n_unknown
+
+
+@njit(cache=True, nogil=True)
+def parse_ints(b: Array, off: Array, length: Array, out: Array, valid: Array, bad: Array) -> int:
+    """Whole numbers of up to 18 digits → out (int64), valid (bool); rows that are none → bad (int32). Returns how many.
+
+    Absent and `.` are not valid and not bad; an empty value and one without `=` are bad.
+    """
+    n_bad = 0
+    for r in range(off.size):
+        size = length[r]
+        s = off[r]
+        valid[r] = False
+        out[r] = 0
+        if size == -1 or (size == 1 and b[s] == 46):
+            continue
+        if size <= 0:
+            bad[n_bad] = r
+            n_bad += 1
+            continue
+        i = s
+        e = s + size
+        negative = b[i] == 45
+        if negative or b[i] == 43:
+            i += 1
+        fine = i < e and e - i <= 18
+        v = np.int64(0)
+        while fine and i < e:
+            d = np.int64(b[i]) - 48
+            if d < 0 or d > 9:
+                fine = False
+            else:
+                v = v * 10 + d
+                i += 1
+        if fine:
+            out[r] = -v if negative else v
+            valid[r] = True
+        else:
+            bad[n_bad] = r
+            n_bad += 1
+    return n_bad
+
+
+@njit(cache=True, nogil=True)
+def parse_floats(
+    b: Array, off: Array, length: Array, powers: Array, out: Array, valid: Array, bad: Array
+) -> int:
+    """Decimal numbers → out (float32, rounded once), valid (bool); rows that need a slower look → bad (int32).
+
+    Nineteen digits and a power of ten give a float64 within a few units of its last place, so its float32 is the right
+    one unless it lies next to a tie: those rows, subnormals, words (inf, nan) and texts that are no number are `bad`.
+    """
+    n_bad = 0
+    bits = np.empty(1, np.float64)
+    as_int = bits.view(np.uint64)
+    for r in range(off.size):
+        size = length[r]
+        s = off[r]
+        valid[r] = False
+        out[r] = 0
+        if size == -1 or (size == 1 and b[s] == 46):
+            continue
+        if size <= 0:
+            bad[n_bad] = r
+            n_bad += 1
+            continue
+        i = s
+        e = s + size
+        negative = b[i] == 45
+        if negative or b[i] == 43:
+            i += 1
+        m = np.uint64(0)
+        digits = 0
+        exponent = 0
+        some = False
+        while i < e and 48 <= b[i] <= 57:
+            if digits < 19:
+                m = m * np.uint64(10) + np.uint64(b[i] - 48)
+                if m > 0:
+                    digits += 1
+            else:
+                exponent += 1
+            i += 1
+            some = True
+        if i < e and b[i] == 46:
+            i += 1
+            while i < e and 48 <= b[i] <= 57:
+                if digits < 19:
+                    m = m * np.uint64(10) + np.uint64(b[i] - 48)
+                    if m > 0:
+                        digits += 1
+                    exponent -= 1
+                i += 1
+                some = True
+        fine = some
+        if fine and i < e and (b[i] == 101 or b[i] == 69):
+            i += 1
+            minus = False
+            x = 0
+            any_digit = False
+            if i < e and (b[i] == 45 or b[i] == 43):
+                minus = b[i] == 45
+                i += 1
+            while i < e and 48 <= b[i] <= 57 and x < 100000:
+                x = x * 10 + (b[i] - 48)
+                i += 1
+                any_digit = True
+            if not any_digit:
+                fine = False
+            exponent += -x if minus else x
+        if i != e:
+            fine = False
+        if fine:
+            v = 0.0
+            if m != 0:
+                if exponent < -308 or exponent > 308:
+                    fine = False
+                else:
+                    v = np.float64(m)
+                    v = v * powers[exponent] if exponent >= 0 else v / powers[-exponent]
+                    if v < 1.2e-38 or v > 3.4e38:
+                        fine = False
+                    elif not (m <= np.uint64(9007199254740992) and -22 <= exponent <= 22):
+                        bits[0] = v
+                        low = np.int64(as_int[0] & np.uint64(0x1FFFFFFF))
+                        if abs(low - 0x10000000) <= 8:
+                            fine = False
+            if fine:
+                out[r] = np.float32(-v if negative else v)
+                valid[r] = True
+        if not fine:
+            bad[n_bad] = r
+            n_bad += 1
+    return n_bad
+
+
+@njit(cache=True, nogil=True)
+def count_items(b: Array, off: Array, length: Array, separator: int, count: Array) -> int:
+    """Items of each list → count (int32): 0 for absent, `.`, empty and valueless. Returns the sum."""
+    total = 0
+    for r in range(off.size):
+        size = length[r]
+        s = off[r]
+        if size <= 0 or (size == 1 and b[s] == 46):
+            count[r] = 0
+            continue
+        c = 1
+        for i in range(s, s + size):
+            if b[i] == separator:
+                c += 1
+        count[r] = c
+        total += c
+    return total
+
+
+@njit(cache=True, nogil=True)
+def split_items(
+    b: Array, off: Array, length: Array, separator: int, count: Array, item_off: Array, item_len: Array
+) -> None:
+    """The items of every list with count > 0, one after the other → item_off, item_len."""
+    k = 0
+    for r in range(off.size):
+        if count[r] == 0:
+            continue
+        p = off[r]
+        e = p + length[r]
+        for i in range(p, e):
+            if b[i] == separator:
+                item_off[k] = p
+                item_len[k] = i - p
+                k += 1
+                p = i + 1
+        item_off[k] = p
+        item_len[k] = e - p
+        k += 1
+
+
+@njit(cache=True, nogil=True)
+def pick_item(
+    b: Array, off: Array, length: Array, which: Array, item_off: Array, item_len: Array, count: Array
+) -> None:
+    """Item number which[r] (from 0) of the comma list of row r → item_off, item_len; count: how many items it has.
+
+    An absent list and a lone `.` give an absent item and count 0; a list too short gives an absent item. Empty and
+    valueless lists give an item of the same length (0, -2), for the parser of numbers to object to.
+    """
+    for r in range(off.size):
+        size = length[r]
+        s = off[r]
+        item_off[r] = s
+        item_len[r] = -1
+        count[r] = 0
+        if size == -1 or (size == 1 and b[s] == 46):
+            continue
+        if size <= 0:
+            item_len[r] = size
+            continue
+        e = s + size
+        c = 0
+        p = s
+        w = which[r]
+        for i in range(s, e):
+            if b[i] == 44:
+                if c == w:
+                    item_off[r] = p
+                    item_len[r] = i - p
+                c += 1
+                p = i + 1
+        if c == w:
+            item_off[r] = p
+            item_len[r] = e - p
+        count[r] = c + 1
+
+
+@njit(cache=True, nogil=True)
+def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, out: Array, valid: Array) -> int:
+    """Arrow string views (four int32 a row) into buffer 0, valid (bool); length <= 0 is null, so is `.` when asked.
+
+    Returns how many rows are null.
+    """
+    nulls = 0
+    for r in range(off.size):
+        size = length[r]
+        s = off[r]
+        o = out[r]
+        o[0] = 0
+        o[1] = 0
+        o[2] = 0
+        o[3] = 0
+        if size <= 0 or (dot_is_null and size == 1 and b[s] == 46):
+            valid[r] = False
+            nulls += 1
+            continue
+        valid[r] = True
+        o[0] = size
+        if size <= 12:
+            w1 = np.uint32(0)
+            w2 = np.uint32(0)
+            w3 = np.uint32(0)
+            for j in range(min(size, 4)):
+                w1 |= np.uint32(b[s + j]) << np.uint32(8 * j)
+            for j in range(4, min(size, 8)):
+                w2 |= np.uint32(b[s + j]) << np.uint32(8 * (j - 4))
+            for j in range(8, size):
+                w3 |= np.uint32(b[s + j]) << np.uint32(8 * (j - 8))
+            o[1] = np.int32(w1)
+            o[2] = np.int32(w2)
+            o[3] = np.int32(w3)
+        else:
+            w1 = np.uint32(0)
+            for j in range(4):
+                w1 |= np.uint32(b[s + j]) << np.uint32(8 * j)
+            o[1] = np.int32(w1)
+            o[3] = s
+    return nulls
+
+
+@njit(cache=True, nogil=True)
+def classify_bytes(b: Array, off: Array, length: Array, classes: Array, out: Array) -> None:
+    """The classes (uint8[256] bits) of all bytes of each text, or-ed → out (uint8). Empty and absent give 0."""
+    for r in range(off.size):
+        bits = np.uint8(0)
+        for i in range(off[r], off[r] + length[r]):
+            bits |= classes[b[i]]
+        out[r] = bits
+
+
+@njit(cache=True, nogil=True)
+def contains_byte(b: Array, off: Array, length: Array, wanted: int, out: Array) -> None:
+    """Whether the byte stands in each text → out (bool)."""
+    for r in range(off.size):
+        out[r] = False
+        for i in range(off[r], off[r] + length[r]):
+            if b[i] == wanted:
+                out[r] = True
+                break
