@@ -47,10 +47,10 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|i
 class GenotypesParsed:
     """frame: tables/schemas.py GENOTYPES, one row per record, also for those with wrong_columns (all null).
 
-    summary: by allele row, int64 but af, a float32 that is nan where an is 0; has_call (bool, by allele row) is
-    false for records without GT. defects: (record index, key, code, text), one for each record, key and code;
-    defect_counts: how many by code. wrong_columns: bool[n], records with another number of sample columns than
-    the header has.
+    summary: by allele row, int64 but af, a float32 that is nan where an is 0; has_call (bool, by allele
+    row) is false for records without GT. defects: (record index, key, code, text), one for each record, key
+    and code; defect_counts: how many by code. wrong_columns: bool[n], records with another number of sample
+    columns than the header has.
     """
 
     frame: pl.DataFrame
@@ -61,7 +61,7 @@ class GenotypesParsed:
     defect_counts: dict[str, int] = field(default_factory=dict)
 
     def summary_frame(self) -> pl.DataFrame:
-        """The summary with the dtypes of the variants table: null for records without GT, af null where an is 0."""
+        """The summary as the variants table has it: null for records without GT, af null where an is 0."""
         columns = {name: pl.Series(name, self.summary[name].astype(np.int32)) for name in SUMMARY}
         columns["af"] = pl.Series("af", self.summary["af"]).fill_nan(None)
         frame = pl.DataFrame(columns).select("n_called", "ac", "an", "af", "n_het", "n_hom", "n_missing")
@@ -85,8 +85,9 @@ def parse_genotypes(
     """The sample columns of a block's records.
 
     buffer: the block, uint8. sample_off[n]: where the first sample column starts; line_end[n]: where the line
-    ends, exclusive, CR and LF not counted. format_off, format_len[n]: the FORMAT column. n_alts[n]: 0 where ALT
-    is `.`. record_no[n]: as in the variants table. Raises nothing: what is wrong is in `defects` and `wrong_columns`.
+    ends, exclusive, CR and LF not counted. format_off, format_len[n]: the FORMAT column. n_alts[n]: 0 where
+    ALT is `.`. record_no[n]: as in the variants table. Raises nothing: what is wrong is in `defects` and
+    `wrong_columns`.
     """
     block = _Block(
         buffer,
@@ -228,8 +229,8 @@ def _calls_alone(block: _Block, formats: _Formats) -> _Calls:
     phased = np.zeros(shape, np.uint8)
     if rows.size:
         sample_tokens.diploid_calls(
-            block.buffer, block.sample_off, block.line_end, rows, block.n_samples, block.n_alts, block.first_row,
-            gt, phased, done, counts,
+            block.buffer, block.sample_off, block.line_end, rows, block.n_samples, block.n_alts,
+            block.first_row, gt, phased, done, counts,
         )  # fmt: skip
     return _Calls(gt, phased, done.astype(np.bool_), formats.records_with("GT") & ~block.wrong, counts)
 
@@ -261,8 +262,8 @@ class _Cells:
         surplus = np.zeros(block.n, np.uint8)
         if rest.size:
             sample_tokens.sample_cells(
-                block.buffer, block.sample_off, block.line_end, rest, formats.ids, formats.slots, formats.n_keys,
-                block.n_samples, cell_row, off, length, surplus,
+                block.buffer, block.sample_off, block.line_end, rest, formats.ids, formats.slots,
+                formats.n_keys, block.n_samples, cell_row, off, length, surplus,
             )  # fmt: skip
         spans = {key: slice(starts[slot], starts[slot + 1]) for slot, key in enumerate(formats.keys)}
         return cls(
@@ -312,7 +313,7 @@ def _gt(block: _Block, formats: _Formats, quick: _Calls, cells: _Cells) -> dict[
 def _note_calls(
     block: _Block, rows: Ints, off: Ints32, length: Ints32, status: npt.NDArray[np.uint8]
 ) -> None:
-    """The first defective call of each record; records whose separators one Boolean cannot hold keep their text."""
+    """The first defective call of each record; one whose separators a Boolean cannot hold keeps its text."""
     if not status.any():
         return
     for bit, code in ((sample_tokens.BAD, "GT_MALFORMED"), (sample_tokens.OUT_OF_RANGE, "GT_ALLELE_UNKNOWN")):
@@ -392,12 +393,13 @@ def _values(
 
 
 def _is_real(text: str) -> bool:
-    """A finite number that is written as no whole one. A whole one of 19 digits and more is none that fits."""
+    """A finite number that is not written as a whole one; whole ones of 19 digits and more do not fit."""
     return bool(_NUMBER.fullmatch(text)) and not text.lstrip("+-").isdigit() and math.isfinite(float(text))
 
 
 def _note_values(
-    block: _Block, key: str, code: str, rows: Ints, owner: Ints, off: Ints32, length: Ints32, at: Any, *, raw: bool = True
+    block: _Block, key: str, code: str, rows: Ints, owner: Ints, off: Ints32, length: Ints32, at: Any, *,
+    raw: bool = True
 ) -> None:  # fmt: skip
     """The first defective value of each record; several values where Number says 1 are a wrong number."""
     at = np.asarray(at, np.int64)
@@ -433,7 +435,7 @@ def _note_numbers(
 
 def _note_formats(block: _Block, formats: _Formats, cells: _Cells) -> None:
     surplus = np.flatnonzero(cells.surplus)
-    block.note("FORMAT_TOO_MANY_VALUES", "FORMAT", surplus, (_samples_shown(block, r) for r in surplus))
+    block.note("FORMAT_TOO_MANY_VALUES", "FORMAT", surplus, (_samples_shown(block, int(r)) for r in surplus))
     for f, names in enumerate(formats.names):
         repeated = [key for key in dict.fromkeys(names) if names.count(key) > 1]
         unknown = [key for key in dict.fromkeys(names) if key not in block.header.formats]

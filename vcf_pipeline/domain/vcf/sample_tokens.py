@@ -1,11 +1,13 @@
 """Compiled kernels over FORMAT and the sample columns: bytes → offsets of values, allele numbers, counts.
 
 Not here: which keys are wanted and what is a defect (genotypes.py); core columns, INFO, numbers and lists
-(tokens.py). As there: `b` is the block (uint8, read-only), a length of -1 says "not there", and callers keep to
-these dtypes, so that each kernel is compiled once and then read from the cache on disk.
+(tokens.py). As there: `b` is the block (uint8, read-only), a length of -1 says "not there", and callers
+keep to these dtypes, so that each kernel is compiled once and then read from the cache on disk.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,8 +102,8 @@ def diploid_calls(
         good = True
         half = np.zeros(10, np.int64)
         for s in range(n_samples):
-            x = np.int64(b[p]) - 48
-            y = np.int64(b[p + 2]) - 48
+            x: Any = np.int64(b[p]) - 48
+            y: Any = np.int64(b[p + 2]) - 48
             sep = b[p + 1]
             if sep != PIPE and sep != SLASH:
                 good = False
@@ -277,7 +279,7 @@ def gt_of_cells(
                 else:
                     flag = BAD
             while i < e and flag != BAD:
-                a = 0
+                a: Any = 0
                 if b[i] == DOT:
                     a = MISSING
                     i += 1
