@@ -87,7 +87,7 @@ class SourceFile:
 
 def _open(path: str) -> BinaryIO:
     try:
-        return Path(path).open("rb", buffering=0)  # type: ignore[return-value]  # whole pieces are read
+        return Path(path).open("rb")
     except FileNotFoundError:
         got, repair = "none", "Check the path."
     except IsADirectoryError:
@@ -144,7 +144,9 @@ def _block_size(start: bytes) -> int:
 
 
 def _bgzf(source: SourceFile, piece: bytes) -> Iterator[bytes]:
-    """Blocks inflated by libdeflate; each one's checksum and size are compared, the end marker is demanded."""
+    """Blocks inflated by libdeflate; each one's checksum and size are compared, the end marker is
+    demanded.
+    """
     from deflate import DeflateError, crc32, deflate_decompress
 
     offset = 0
@@ -206,7 +208,7 @@ def _gzip(source: SourceFile, piece: bytes) -> Iterator[bytes]:
                 inflater, begun = isal_zlib.decompressobj(wbits=31), True
             try:
                 text = inflater.decompress(piece, _READ)
-            except isal_zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc]  # the stub calls it a value
                 raise _corrupt(source, offset, "deflated bytes with their checksum", str(error)) from error
             if text:
                 yield text

@@ -18,7 +18,10 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class LineBlock:
-    """Whole lines, the last with its newline unless the file lacks it. first_line: 1-based; byte_offset: 0-based."""
+    """Whole lines, the last with its newline unless the file lacks it.
+
+    first_line: 1-based, of the file. byte_offset: 0-based, in the inflated text.
+    """
 
     text: bytes
     first_line: int
@@ -28,8 +31,8 @@ class LineBlock:
 class LineReader:
     """The text of one file, read once: `header_text`, then `blocks()`.
 
-    Raises NotAVcf: no text, UTF-16, NUL bytes, a line before #CHROM that does not begin with `#`, no #CHROM line.
-    warnings: sentences about the text itself.
+    Raises NotAVcf: no text, UTF-16, NUL bytes, a line before #CHROM that does not begin with `#`, no #CHROM
+    line. `warnings`: sentences about the text itself.
     """
 
     def __init__(self, path: str, pieces: Iterator[bytes]) -> None:
@@ -47,9 +50,8 @@ class LineReader:
     def _read_header(self) -> bytes:
         parts: list[bytes] = []
         size, checked, buffer = 0, 0, b""
-        for piece in self._pieces:
-            if not parts:
-                piece = self._first(piece)
+        for inflated in self._pieces:
+            piece = inflated if parts else self._first(inflated)
             parts.append(piece)
             size += len(piece)
             # a search over everything read would be quadratic for a header of many pieces

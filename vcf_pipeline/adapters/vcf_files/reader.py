@@ -19,7 +19,9 @@ from vcf_pipeline.domain.vcf.header import Header, parse_header
 
 BCF_MAGIC = b"BCF\x02"
 _CELLS_A_BLOCK = 8_000_000
-"""Values a block may have at most: rows × (INFO keys + samples × FORMAT keys). It bounds memory for wide files."""
+"""Values a block may have at most: rows × (INFO keys + samples × FORMAT keys). It bounds memory for wide
+files.
+"""
 
 
 class VcfReader:
@@ -52,8 +54,8 @@ class VcfReader:
     def batches(self) -> Iterator[ParsedBatch]:
         """In record order, once; a file without records gives none.
 
-        Raises Truncated, Corrupt, DefectFound (strict), EngineStopped, ChangedWhileRead; TooManyRejects after the
-        last batch, or before the first when that one is nothing but rejects.
+        Raises Truncated, Corrupt, DefectFound (strict), EngineStopped, ChangedWhileRead; TooManyRejects after
+        the last batch, or before the first when that one is nothing but rejects.
         """
         parser = BlockParser(self.header, self.settings)
         records = rejected = 0
@@ -90,10 +92,11 @@ class VcfReader:
 
 @contextmanager
 def open_reader(path: str, settings: ReaderSettings, *, sha256: str | None = None) -> Iterator[VcfReader]:
-    """The file, opened once and read as it comes. sha256: of its bytes, when known; else computed while reading.
+    """The file, opened once and read as it comes. sha256: of its bytes, when known; else computed while
+    reading.
 
-    Raises NotFound (missing, a directory), NotAVcf (no bytes, no #CHROM line, another kind of file), Truncated,
-    Corrupt.
+    Raises NotFound (missing, a directory), NotAVcf (no bytes, no #CHROM line, another kind of file),
+    Truncated, Corrupt.
     """
     source = SourceFile(path, hash_bytes=sha256 is None)
     try:

@@ -1,4 +1,5 @@
-"""Compiled kernels over REF and ALT: kind of each allele, shared bases, text of variant keys. Dtypes as in tokens.py.
+"""Compiled kernels over REF and ALT: kind of each allele, shared bases, text of variant keys. Dtypes as in
+tokens.py.
 
 Not here: what follows from a kind (alleles.py).
 """
@@ -27,7 +28,9 @@ def explode(count: Array, record: Array, alt_index: Array) -> None:
 
 @njit(cache=True, nogil=True)
 def classify_alts(b: Array, off: Array, length: Array, bases: Array, kind: Array) -> None:
-    """Kind (uint8) of each ALT allele by its text. bases: uint8[256], non-zero where a letter may stand for a base."""
+    """Kind (uint8) of each ALT allele by its text. bases: uint8[256], non-zero where a letter may stand for a
+    base.
+    """
     for r in range(off.size):
         size = length[r]
         s = off[r]
@@ -173,9 +176,11 @@ def write_keys(
     key_off: Array,
     key_len: Array,
 ) -> int:
-    """contig-pos-REF-ALT of the rows where `plain`, one after the other → out; key_len -1 elsewhere. Returns bytes used.
+    """contig-pos-REF-ALT of the rows where `plain`, one after the other → out; key_len -1 elsewhere. Returns
+    bytes used.
 
-    The contig loses `chr`; MT becomes M; old_chrm: chrM is UCSC hg19's 16,571 bases, which is not rCRS, so M16571.
+    The contig loses `chr`; MT becomes M; old_chrm: chrM is UCSC hg19's 16,571 bases, which is not rCRS, so
+    M16571.
     """
     w = 0
     digits = np.empty(20, np.uint8)

@@ -23,7 +23,7 @@ from vcf_pipeline.domain.vcf.allele_tokens import (
 )
 from vcf_pipeline.domain.vcf.arrow_columns import SEMICOLON, Block, numbers, text_lists, texts, words
 from vcf_pipeline.domain.vcf.defects import DefectLog
-from vcf_pipeline.domain.vcf.records import ALT, CHROM, FILTER, ID, REF, Records, quality
+from vcf_pipeline.domain.vcf.records import CHROM, FILTER, ID, REF, Records, quality
 from vcf_pipeline.domain.vcf.tokens import ABSENT, Array, parse_ints, pick_item
 
 VARIANT_TYPES = ("snv", "mnv", "ins", "del", "indel", "sv", "bnd", "star", "nonref", "ref")
@@ -245,7 +245,9 @@ def _keys(
     *,
     old_chrm: bool,
 ) -> pl.Series:
-    """variant_key. Sequences of up to 50 bases by a kernel; the others by expressions over those rows alone."""
+    """variant_key. Sequences of up to 50 bases by a kernel; the others by expressions over those rows
+    alone.
+    """
     contig_off, contig_len, ref_off, trimmed_ref, trimmed_alt, skipped = trimmed
     sequence = rows.kind == SEQUENCE
     plain = sequence & (trimmed_ref <= LONG_ALLELE) & (trimmed_alt <= LONG_ALLELE)

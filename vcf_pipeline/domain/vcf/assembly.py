@@ -14,7 +14,9 @@ from vcf_pipeline.domain.vcf.header import Header
 
 @dataclass(frozen=True)
 class Assembly:
-    """name: "GRCh37", "GRCh38", "T2T-CHM13" or None where nothing decides; reason: one sentence a person can check."""
+    """name: "GRCh37", "GRCh38", "T2T-CHM13" or None where nothing decides; reason: one sentence a person can
+    check.
+    """
 
     name: str | None
     reason: str
@@ -38,7 +40,9 @@ _LENGTHS = {
         *(84276897, 80542538, 61707364, 66210255, 45090682, 51324926, 154259566, 62460029),
     ),
 }
-"""Lengths of chromosomes 1–22, X, Y, from the assemblies' reports at NCBI (GCF_000001405.25, .40, GCF_009914755.1)."""
+"""Lengths of chromosomes 1–22, X, Y, from the assemblies' reports at NCBI (GCF_000001405.25, .40,
+GCF_009914755.1).
+"""
 
 _BY_LENGTH = {
     (name, length): assembly
@@ -58,7 +62,8 @@ HG19_CHRM_LENGTH = 16_571
 
 
 def recognise_assembly(header: Header, explicit: str | None) -> Assembly:
-    """What was given, else what the lengths of contigs say, else what the header's lines name. Raises nothing.
+    """What was given, else what the lengths of contigs say, else what the header's lines name. Raises
+    nothing.
 
     explicit: a name or an alias of it (hg19, b37, hg38, hs1); any other text is taken as it stands.
     """

@@ -15,6 +15,7 @@ from vcf_pipeline.domain.tables.schemas import CONSEQUENCES, VARIANTS_TAIL
 from vcf_pipeline.domain.vcf.alleles import AlleleRows, allele_rows, core_columns
 from vcf_pipeline.domain.vcf.arrow_columns import Block, texts
 from vcf_pipeline.domain.vcf.assembly import Assembly, has_old_chrm
+from vcf_pipeline.domain.vcf.consequences import consequence_fields, parse_consequences
 from vcf_pipeline.domain.vcf.defects import DefectLog, refuse
 from vcf_pipeline.domain.vcf.header import Header
 from vcf_pipeline.domain.vcf.info import CORE_KEYS, InfoBlock, InfoReader, info_raw
@@ -64,10 +65,12 @@ class ReaderSettings:
 
 @dataclass
 class ParsedBatch:
-    """A block parsed. record_no runs on from batch to batch; `n_records` counts data lines, rejected ones too.
+    """A block parsed. record_no runs on from batch to batch; `n_records` counts data lines, rejected ones
+    too.
 
-    Frames have the columns of tables/schemas.py, without row_id. `genotypes` is None for a file without samples;
-    the others may be empty. `defect_counts`: occurrences by defect code, of values made null and of rejects alike.
+    Frames have the columns of tables/schemas.py, without row_id. `genotypes` is None for a file without
+    samples; the others may be empty. `defect_counts`: occurrences by defect code, of values made null and of
+    rejects alike.
     """
 
     first_record_no: int
@@ -80,7 +83,9 @@ class ParsedBatch:
 
 
 class BatchSource(Protocol):
-    """Where ParsedBatches come from: a file (adapters/vcf_files/reader.py) or a stream (stages/receive.py)."""
+    """Where ParsedBatches come from: a file (adapters/vcf_files/reader.py) or a stream
+    (stages/receive.py).
+    """
 
     @property
     def header(self) -> Header: ...
@@ -99,7 +104,9 @@ class BatchSource(Protocol):
         ...
 
     def batches(self) -> Iterator[ParsedBatch]:
-        """In record order, once. Raises InputRefused, StreamBroken or a TransientError; TooManyRejects at the end."""
+        """In record order, once. Raises InputRefused, StreamBroken or a TransientError; TooManyRejects at the
+        end.
+        """
         ...
 
     def progress(self) -> tuple[int, int]:
@@ -108,16 +115,19 @@ class BatchSource(Protocol):
 
 
 class BlockParser:
-    """Blocks of whole lines of one file, in order, → ParsedBatches. It remembers the undeclared keys it has met."""
+    """Blocks of whole lines of one file, in order, → ParsedBatches. It remembers the undeclared keys it has
+    met.
+    """
 
     def __init__(self, header: Header, settings: ReaderSettings) -> None:
-        # both look at ReaderSettings, so they are imported when this module is whole
+        # genotypes.py looks at ReaderSettings, so it is imported when this module is whole
         from vcf_pipeline.domain.vcf import genotypes
 
         self._header, self._settings = header, settings
         self._info = InfoReader(header, settings.info)
         self._old_chrm = has_old_chrm(header)
         self._parse_genotypes = genotypes.parse_genotypes
+        self._consequence_fields = consequence_fields(header)
         self._contigs = frozenset(contig.id for contig in header.contigs)
         self._filters = frozenset(header.filters) | {"PASS", "0", "."}
 
@@ -141,6 +151,7 @@ class BlockParser:
         self._note_undeclared(columns, rows, log)
         columns += info.columns(records, rows, log)
         columns.append(info_raw(records, rows, log))
+        consequences = self._consequences(records, rows, info, columns)
         self._note_calls(called, records, log)
         if n_blank:
             log.counts["BLANK_LINE"] = n_blank
@@ -152,13 +163,15 @@ class BlockParser:
             n_records=records.reason.size,
             variants=_with_missing(columns, rows.record.size),
             genotypes=called.frame if called else None,
-            consequences=pl.DataFrame(schema=CONSEQUENCES),
+            consequences=consequences,
             rejects=rejects(records, self._header, first_record_no, first_line, byte_offset),
             defect_counts=log.counts,
         )
 
     def _genotypes(self, records: Records, first_record_no: int) -> GenotypesParsed | None:
-        """The samples of the records that are kept; sets those aside that have too few or too many of them."""
+        """The samples of the records that are kept; sets those aside that have too few or too many of
+        them.
+        """
         if not self._header.samples:
             return None
         while True:
@@ -178,6 +191,24 @@ class BlockParser:
             if not called.wrong_columns.any():
                 return called
             set_aside(records, kept[called.wrong_columns])
+
+    def _consequences(
+        self, records: Records, rows: AlleleRows, info: InfoBlock, columns: list[pl.Series]
+    ) -> pl.DataFrame:
+        """The CONSEQUENCES frame; appends the worst of each allele to the columns."""
+        found = info.tokens(tuple(field.key for field in self._consequence_fields))
+        if not found:
+            return pl.DataFrame(schema=CONSEQUENCES)
+        texts_by_key = {
+            key: texts(key, records.block, rows.take(token.off), rows.take(token.length))
+            for key, token in found.items()
+        }
+        by_name = {column.name: column for column in columns}
+        alleles = pl.DataFrame([by_name[name] for name in ("record_no", "alt_index", "pos", "ref", "alt")])
+        alleles = alleles.with_columns(n_alts=pl.Series(rows.n_alts))
+        table, worst = parse_consequences(alleles, texts_by_key, self._consequence_fields)
+        columns += worst.get_columns()
+        return table
 
     def _note_calls(self, called: GenotypesParsed | None, records: Records, log: DefectLog) -> None:
         if called is None or not called.defects:

@@ -1,6 +1,8 @@
-"""Catalogue of what can be wrong in a VCF's lines: code, severity, what was expected, how to repair, where it says so.
+"""Catalogue of what can be wrong in a VCF's lines: code, severity, what was expected, how to repair, where it
+says so.
 
-Not here: who notices a defect (the file of this folder that reads the thing), defects of whole files (errors.py).
+Not here: who notices a defect (the file of this folder that reads the thing), defects of whole files
+(errors.py).
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ SHOWN_CHARACTERS = 60
 
 @dataclass(frozen=True)
 class Defect:
-    """severity: "record" sets the record aside; "value" leaves a null, or a value as it was, beside the raw text;
+    """severity: "record" sets the record aside; "value" leaves a null, or a value as it was, beside the raw
+    text;
 
     "warning" is only counted. section: of the VCF 4.3–4.5 specification.
     """

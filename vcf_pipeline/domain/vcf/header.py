@@ -35,7 +35,8 @@ class Contig:
 
 @dataclass(frozen=True)
 class Header:
-    """text: verbatim, ends with the #CHROM line and its newline. n_lines: how many lines it has (record lines follow).
+    """text: verbatim, ends with the #CHROM line and its newline. n_lines: how many lines it has (record lines
+    follow).
 
     filters: ID → Description. warnings: sentences, for people.
     """
@@ -54,41 +55,21 @@ class Header:
 def parse_header(text: str) -> Header:
     """The header's text, from the first line to the #CHROM line → Header.
 
-    Of a key that is declared twice the first declaration holds; an unknown Type is read as String, an unknown Number
-    as `.`: each with a warning. Raises NotAVcf: no #CHROM line, one that names other columns, a sample named twice or
-    not at all. Rule: specification 1.4, 1.5; structured lines as in 4.3, which 4.0–4.2 files obey too.
+    Of a key that is declared twice the first declaration holds; an unknown Type is read as String, an unknown
+    Number as `.`: each with a warning. Raises NotAVcf: no #CHROM line, one that names other columns, a sample
+    named twice or not at all. Rule: specification 1.4, 1.5; structured lines as in 4.3, which 4.0–4.2 files
+    obey too.
     """
-    warnings: list[str] = []
-    info: dict[str, Field] = {}
-    formats: dict[str, Field] = {}
-    filters: dict[str, str] = {}
-    contigs: dict[str, Contig] = {}
-    version = ""
+    found = _Declarations()
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
     for number, raw in enumerate(lines, start=1):
         line = raw.removesuffix("\r")
         if line.startswith("##"):
-            key, _, value = line[2:].partition("=")
-            if key == "fileformat":
-                version = version or value.strip()
-            elif key in ("INFO", "FORMAT"):
-                _declare(info if key == "INFO" else formats, key, value, number, warnings)
-            elif key in ("FILTER", "contig"):
-                entry = parse_structured(value)
-                name = entry.get("ID", "")
-                if not name:
-                    warnings.append(f"line {number}: a ##{key} line without ID is passed over")
-                elif key == "FILTER":
-                    filters.setdefault(name, entry.get("Description", ""))
-                else:
-                    length = entry.get("length", "")
-                    contigs.setdefault(
-                        name, Contig(name, int(length) if length.isdecimal() else None, entry.get("assembly"))
-                    )
+            found.read(line, number)
         elif line.startswith("#CHROM"):
-            samples = _samples(line, number, warnings)
+            samples = _samples(line, number, found.warnings)
             break
         elif line.strip():
             raise NotAVcf(
@@ -98,24 +79,68 @@ def parse_header(text: str) -> Header:
                 repair="Give the file its header back.",
             )
         else:
-            warnings.append(f"line {number}: a blank line in the header")
+            found.warnings.append(f"line {number}: a blank line in the header")
     else:
         raise NotAVcf(
-            where="header", expected="a #CHROM line", got="none", repair="Give the file its header line back."
+            where="header",
+            expected="a #CHROM line",
+            got="none",
+            repair="Give the file its header line back.",
         )
-    if not version:
-        warnings.append("the header names no ##fileformat; read as VCF 4")
-    elif version not in KNOWN_VERSIONS:
-        warnings.append(f"unknown version {version[:40]!r}; read as VCF 4.5")
+    if not found.version:
+        found.warnings.append("the header names no ##fileformat; read as VCF 4")
+    elif found.version not in KNOWN_VERSIONS:
+        found.warnings.append(f"unknown version {found.version[:40]!r}; read as VCF 4.5")
     return Header(
-        text, version, info, formats, filters, tuple(contigs.values()), samples, len(lines), tuple(warnings)
+        text=text,
+        version=found.version,
+        info=found.info,
+        formats=found.formats,
+        filters=found.filters,
+        contigs=tuple(found.contigs.values()),
+        samples=samples,
+        n_lines=len(lines),
+        warnings=tuple(found.warnings),
     )
 
 
-def parse_structured(value: str) -> dict[str, str]:
-    """`<ID=DP,Number=1,Description="a \\"b\\", c">` → its pairs, quotes removed, escapes resolved. Never raises.
+@dataclass
+class _Declarations:
+    """What the ## lines read so far declare."""
 
-    Older writers leave quotes unescaped inside a description: a quote ends the value only before `,KEY=` or the end.
+    version: str = ""
+    info: dict[str, Field] = field(default_factory=dict)
+    formats: dict[str, Field] = field(default_factory=dict)
+    filters: dict[str, str] = field(default_factory=dict)
+    contigs: dict[str, Contig] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def read(self, line: str, number: int) -> None:
+        key, _, value = line[2:].partition("=")
+        if key == "fileformat":
+            self.version = self.version or value.strip()
+        elif key in ("INFO", "FORMAT"):
+            _declare(self.info if key == "INFO" else self.formats, key, value, number, self.warnings)
+        elif key in ("FILTER", "contig"):
+            entry = parse_structured(value)
+            name = entry.get("ID", "")
+            if not name:
+                self.warnings.append(f"line {number}: a ##{key} line without ID is passed over")
+            elif key == "FILTER":
+                self.filters.setdefault(name, entry.get("Description", ""))
+            else:
+                length = entry.get("length", "")
+                # isdecimal() is true of digits of other scripts too, which int() reads as well
+                size = int(length) if length.isdecimal() and len(length) < 19 else None
+                self.contigs.setdefault(name, Contig(name, size, entry.get("assembly")))
+
+
+def parse_structured(value: str) -> dict[str, str]:
+    """`<ID=DP,Number=1,Description="a \\"b\\", c">` → its pairs, quotes removed, escapes resolved. Never
+    raises.
+
+    Older writers leave quotes unescaped inside a description: a quote ends the value only before `,KEY=` or
+    the end.
     """
     body = value.strip()
     if not body.startswith("<"):

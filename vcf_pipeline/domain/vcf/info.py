@@ -43,7 +43,9 @@ from vcf_pipeline.domain.vcf.tokens import (
 
 CORE_KEYS = ("END", "SVLEN", "SVTYPE")
 UNDECLARED_LIMIT = 500
-"""Undeclared keys that get a column; a file with another key in every record must not get a million columns."""
+"""Undeclared keys that get a column; a file with another key in every record must not get a million
+columns.
+"""
 _UNKNOWN_AT_ONCE = 1 << 16
 _INT32 = np.iinfo(np.int32)
 
@@ -67,11 +69,11 @@ class Key:
         return "info_raw_" if self.name == "raw" else f"info_{self.name}"
 
     @property
-    def dtype(self) -> pl.DataType | type[pl.DataType]:
+    def dtype(self) -> pl.DataType:
         """Before any promotion."""
         if self.shape == "flag":
-            return pl.Boolean
-        one: type[pl.DataType] = {"Integer": pl.Int32, "Float": pl.Float32}.get(self.type, pl.String)
+            return pl.Boolean()
+        one: pl.DataType = {"Integer": pl.Int32(), "Float": pl.Float32()}.get(self.type, pl.String())
         return one if self.shape in ("one", "A") else pl.List(one)
 
 
@@ -380,7 +382,8 @@ def _finite(text: str) -> float | None:
     return number if np.isfinite(number) else None
 
 
-# any printable ASCII character: the specification encodes eight of them since 4.3, Funcotator and others encode more
+# any printable ASCII character: the specification encodes eight of them since 4.3, Funcotator and others
+# encode more
 _CODES = [f"%{code:02{case}}" for code in (9, 10, 13, *range(32, 127)) for case in ("X", "x")]
 _CHARACTERS = [chr(code) for code in (9, 10, 13, *range(32, 127)) for _ in ("X", "x")]
 

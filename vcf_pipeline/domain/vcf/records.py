@@ -66,9 +66,10 @@ _REF_CLASSES, _ALT_BASES = _base_classes()
 class Records:
     """The data lines of a block and their columns; all arrays by data line unless said otherwise.
 
-    start, end: int32, line without CR and LF. off, length: int32 [column, line]. pos: int64. reason: uint8, 0 is kept.
-    line: int64, number of the line inside the block, blank ones counted. By ALT item: item_record (int64), alt_index
-    (int16; 0 where ALT is `.`), item_off, item_len (int32), kind (uint8, allele_tokens.py). n_alts: int32, 0 for `.`.
+    start, end: int32, line without CR and LF. off, length: int32 [column, line]. pos: int64. reason: uint8, 0
+    is kept. line: int64, number of the line inside the block, blank ones counted. By ALT item: item_record
+    (int64), alt_index (int16; 0 where ALT is `.`), item_off, item_len (int32), kind (uint8,
+    allele_tokens.py). n_alts: int32, 0 for `.`.
     """
 
     block: Block
@@ -192,10 +193,13 @@ def _decoding(block: Block, start: Array, end: Array, reason: Array) -> None:
 
 def _wrong_columns(found: Array, header: Header) -> Array:
     if header.samples:
-        return found < 10
+        short: Array = found < 10
+        return short
     if header.text.rstrip("\r\n").endswith("\tFORMAT"):
-        return found < 8
-    return found != 8
+        missing: Array = found < 8
+        return missing
+    wrong: Array = found != 8
+    return wrong
 
 
 def _set(reason: Array, code: str, bad: Array) -> None:

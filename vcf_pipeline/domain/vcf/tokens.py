@@ -1,8 +1,8 @@
 """Compiled kernels: line bytes → column offsets, numbers, list items, string views. No meaning of VCF here.
 
-Everywhere: `b` is the block (uint8, read-only), offsets into it are int32 (a block is far below 2 GiB), a length of
--1 says "absent" and -2 "stands without a value". A kernel writes into arrays that its caller made. Callers keep to
-these dtypes, so that each kernel is compiled once and then read from the cache on disk.
+Everywhere: `b` is the block (uint8, read-only), offsets into it are int32 (a block is far below 2 GiB), a
+length of -1 says "absent" and -2 "stands without a value". A kernel writes into arrays that its caller made.
+Callers keep to these dtypes, so that each kernel is compiled once and then read from the cache on disk.
 Not here: FORMAT and samples (sample_tokens.py), what a value ought to be (records.py, info.py, alleles.py).
 """
 
@@ -28,7 +28,8 @@ POWERS_OF_TEN = np.array([float(f"1e{i}") for i in range(309)])
 
 @njit(cache=True, nogil=True)
 def find_columns(b: Array, start: Array, end: Array, off: Array, length: Array, found: Array) -> None:
-    """The first off.shape[0] columns of each line → off, length [column, line]; found: columns seen, at most one more.
+    """The first off.shape[0] columns of each line → off, length [column, line]; found: columns seen, at most
+    one more.
 
     start, end: int32, end exclusive, without CR and LF. Missing columns have length -1.
     """
@@ -63,7 +64,7 @@ def hash_key(b: Array, s: int, e: int) -> int:
     h = np.uint32(2166136261)
     for i in range(s, e):
         h = np.uint32((h ^ np.uint32(b[i])) * np.uint32(16777619))
-    return np.int64(h)
+    return int(h)
 
 
 @njit(cache=True, nogil=True)
@@ -94,9 +95,10 @@ def find_info(
 ) -> int:
     """key=value;… of each row → token_off, token_len [key, row] (token_len comes filled with -1).
 
-    flags: uint8 bits per row (REPEATED_KEY: the first value stays; EMPTY_ENTRY; UNKNOWN_KEY). seen: uint8 per key.
-    unknown_off, unknown_len: where unknown keys stand, as many as fit. Returns how many unknown keys there were.
-    The key that followed a key last time is tried first: most records name their keys in one order.
+    flags: uint8 bits per row (REPEATED_KEY: the first value stays; EMPTY_ENTRY; UNKNOWN_KEY). seen: uint8 per
+    key. unknown_off, unknown_len: where unknown keys stand, as many as fit. Returns how many unknown keys
+    there were. The key that followed a key last time is tried first: most records name their keys in one
+    order.
     """
     n_keys = key_start.size - 1
     mask = table.size - 1
@@ -183,7 +185,8 @@ def find_info(
 
 @njit(cache=True, nogil=True)
 def parse_ints(b: Array, off: Array, length: Array, out: Array, valid: Array, bad: Array) -> int:
-    """Whole numbers of up to 18 digits → out (int64), valid (bool); rows that are none → bad (int32). Returns how many.
+    """Whole numbers of up to 18 digits → out (int64), valid (bool); rows that are none → bad (int32). Returns
+    how many.
 
     Absent and `.` are not valid and not bad; an empty value and one without `=` are bad.
     """
@@ -226,10 +229,12 @@ def parse_ints(b: Array, off: Array, length: Array, out: Array, valid: Array, ba
 def parse_floats(
     b: Array, off: Array, length: Array, powers: Array, out: Array, valid: Array, bad: Array
 ) -> int:
-    """Decimal numbers → out (float32, rounded once), valid (bool); rows that need a slower look → bad (int32).
+    """Decimal numbers → out (float32, rounded once), valid (bool); rows that need a slower look → bad
+    (int32).
 
-    Nineteen digits and a power of ten give a float64 within a few units of its last place, so its float32 is the right
-    one unless it lies next to a tie: those rows, subnormals, words (inf, nan) and texts that are no number are `bad`.
+    Nineteen digits and a power of ten give a float64 within a few units of its last place, so its float32 is
+    the right one unless it lies next to a tie: those rows, subnormals, words (inf, nan) and texts that are no
+    number are `bad`.
     """
     n_bad = 0
     bits = np.empty(1, np.float64)
@@ -360,10 +365,11 @@ def split_items(
 def pick_item(
     b: Array, off: Array, length: Array, which: Array, item_off: Array, item_len: Array, count: Array
 ) -> None:
-    """Item number which[r] (from 0) of the comma list of row r → item_off, item_len; count: how many items it has.
+    """Item number which[r] (from 0) of the comma list of row r → item_off, item_len; count: how many items it
+    has.
 
-    An absent list and a lone `.` give an absent item and count 0; a list too short gives an absent item. Empty and
-    valueless lists give an item of the same length (0, -2), for the parser of numbers to object to.
+    An absent list and a lone `.` give an absent item and count 0; a list too short gives an absent item.
+    Empty and valueless lists give an item of the same length (0, -2), for the parser of numbers to object to.
     """
     for r in range(off.size):
         size = length[r]
@@ -395,7 +401,8 @@ def pick_item(
 
 @njit(cache=True, nogil=True)
 def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, out: Array, valid: Array) -> int:
-    """Arrow string views (four int32 a row) into buffer 0, valid (bool); length <= 0 is null, so is `.` when asked.
+    """Arrow string views (four int32 a row) into buffer 0, valid (bool); length <= 0 is null, so is `.` when
+    asked.
 
     Returns how many rows are null.
     """
@@ -438,7 +445,9 @@ def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, out: Ar
 
 @njit(cache=True, nogil=True)
 def classify_bytes(b: Array, off: Array, length: Array, classes: Array, out: Array) -> None:
-    """The classes (uint8[256] bits) of all bytes of each text, or-ed → out (uint8). Empty and absent give 0."""
+    """The classes (uint8[256] bits) of all bytes of each text, or-ed → out (uint8). Empty and absent give
+    0.
+    """
     for r in range(off.size):
         bits = np.uint8(0)
         for i in range(off[r], off[r] + length[r]):
