@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vcf_pipeline.domain.errors import BadSetting, UnknownSetting
 from vcf_pipeline.domain.identity import check_tenant
-from vcf_pipeline.domain.triage.tiers import TriageThresholds
+from vcf_pipeline.domain.triage.rules import TriageThresholds
 from vcf_pipeline.domain.vcf.batch import ReaderSettings
 
 PREFIX = "VCF_PIPELINE_"
