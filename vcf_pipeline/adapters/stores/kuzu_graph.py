@@ -1,0 +1,287 @@
+"""Kuzu's graph of each tenant: a new version is written from the last one, and none is ever changed.
+
+Not here: what is a node or an edge (domain/projections/graph_rows.py), which version counts and who may write
+the next (ledger), questions (kuzu_reader.py). A version nobody published is an orphan: `sweep` removes it.
+Kuzu 0.11.3 writes one file and a log beside it; after a checkpoint and close the file is all there is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vcf_pipeline.adapters.objects import make_private_dir
+from vcf_pipeline.domain.errors import PipelineError, StoreUnavailable
+from vcf_pipeline.domain.identity import check_tenant
+from vcf_pipeline.domain.projections.graph_rows import ALL_UP_TO_ALLELES, EDGES, NODES, GraphRows
+
+FOLDER = "_graph"
+FILE = "graph.kuzu"
+BUFFER_POOL_BYTES = 256 << 20
+MAX_THREADS = 2
+MAX_DATABASE_BYTES = 1 << 38
+"""Address space that Kuzu reserves; its default of 8 TiB is refused where memory is limited."""
+_KUZU_TYPES: dict[Any, str] = {
+    pl.String: "STRING",
+    pl.Int64: "INT64",
+    pl.Int16: "INT16",
+    pl.Int8: "INT8",
+}
+
+
+class KuzuGraph:
+    """Versions under root/TENANT/_graph/. One writer per tenant at a time: whoever holds its graph lease."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        buffer_pool_bytes: int = BUFFER_POOL_BYTES,
+        all_up_to_alleles: int = ALL_UP_TO_ALLELES,
+    ) -> None:
+        self.root = root
+        self.buffer_pool_bytes = buffer_pool_bytes
+        self.all_up_to_alleles = all_up_to_alleles
+
+    def write_version(
+        self,
+        tenant: str,
+        *,
+        name: str,
+        base: str | None,
+        replaced: Sequence[str],
+        callsets: Iterable[GraphRows],
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[str, dict[str, int]]:
+        """A new version: `base` without the callsets of `replaced`, with those of `callsets`.
+
+        name: of the new version, unique. base: relative path of the version to start from, None for an empty
+        graph. check: called between steps; what it raises stops the work. Returns the new version's path from
+        the root, whole on the disk, and callset_id → number of its alleles in it.
+        Raises StoreUnavailable, or what `callsets` or `check` raise: then nothing is left of the new version.
+        """
+        folder = make_private_dir(self._tenant_folder(tenant) / name)
+        try:
+            if base is not None and not replaced:
+                self._copy(base, folder)
+            with open_graph(folder / FILE, buffer_pool_bytes=self.buffer_pool_bytes) as graph:
+                if base is None or replaced:
+                    _make_tables(graph)
+                if base is not None and replaced:
+                    self._copy_without(base, graph, set(replaced), check)
+                counts = {}
+                for rows in callsets:
+                    check()
+                    counts[rows.callset_id] = _add(graph, rows, check)
+                graph.execute("CHECKPOINT")
+            _flush(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return str((folder / FILE).relative_to(self.root)), counts
+
+    def path(self, relative: str) -> Path:
+        return self.root / relative
+
+    def discard(self, path: str) -> None:
+        """Remove the version at this relative path; one that is gone already is no error."""
+        shutil.rmtree(self.path(path).parent, ignore_errors=True)
+
+    def sweep(self, tenant: str, keep: Iterable[str]) -> list[str]:
+        """Remove every version of the tenant that is not in `keep`; their names. Needs the graph lease."""
+        folder = self._tenant_folder(tenant)
+        kept = {self.path(path).parent.name for path in keep}
+        orphans = sorted(found.name for found in folder.glob("v*") if found.name not in kept)
+        for orphan in orphans:
+            shutil.rmtree(folder / orphan, ignore_errors=True)
+        return orphans
+
+    def _tenant_folder(self, tenant: str) -> Path:
+        return self.root / check_tenant(tenant) / FOLDER
+
+    def _copy(self, base: str, folder: Path) -> None:
+        with _disk_errors():
+            shutil.copyfile(self.path(base), folder / FILE)
+
+    def _copy_without(self, base: str, graph: Any, replaced: set[str], check: Callable[[], None]) -> None:
+        """Every callset of `base` but the replaced ones, through Arrow, a callset at a time.
+
+        Kuzu's own DELETE takes 14 s for 300,000 edges, and a primary key that was deleted and copied again in
+        one session was not found any more.
+        """
+        with open_graph(self.path(base), buffer_pool_bytes=self.buffer_pool_bytes, is_read_only=True) as old:
+            callsets = [row[0] for row in rows_of(old, "MATCH (c:Callset) RETURN c.key ORDER BY c.key")]
+            for callset_id in callsets:
+                check()
+                if callset_id not in replaced:
+                    _add(graph, _read_callset(old, callset_id), check)
+
+
+@contextmanager
+def open_graph(path: Path, *, buffer_pool_bytes: int, is_read_only: bool = False) -> Iterator[Any]:
+    """A connection to the file; both are closed at the end. Raises StoreUnavailable, with `is_missing`."""
+    import kuzu
+
+    # Kuzu's destructor crashes the process after it failed to open a path that is not there
+    if (is_read_only and not path.is_file()) or not path.parent.is_dir():
+        raise StoreUnavailable(where="graph", expected="a version on the disk", got="none", is_missing=True)
+    with mapped():
+        database = kuzu.Database(
+            str(path),
+            buffer_pool_size=buffer_pool_bytes,
+            max_num_threads=MAX_THREADS,
+            max_db_size=MAX_DATABASE_BYTES,
+            read_only=is_read_only,
+        )
+    try:
+        with mapped():
+            connection = kuzu.Connection(database, num_threads=MAX_THREADS)
+        try:
+            yield _Mapped(connection)
+        finally:
+            connection.close()
+    finally:
+        database.close()
+
+
+def rows_of(graph: Any, cypher: str, parameters: dict[str, Any] | None = None) -> list[list[Any]]:
+    """A small result as lists."""
+    return [list(row) for row in graph.execute(cypher, parameters or {}).get_all()]
+
+
+class _Mapped:
+    """A connection whose errors are ours."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def execute(self, cypher: str, parameters: dict[str, Any] | None = None) -> Any:
+        with mapped():
+            return self._connection.execute(cypher, parameters or {})
+
+
+def _make_tables(graph: Any) -> None:
+    for name, columns in NODES.items():
+        worded = ", ".join(f"`{column}` {_KUZU_TYPES[dtype]}" for column, dtype in columns.items())
+        graph.execute(f"CREATE NODE TABLE {name}({worded}, PRIMARY KEY(`key`))")
+    for name, (source, target, columns) in EDGES.items():
+        worded = "".join(f", `{column}` {_KUZU_TYPES[dtype]}" for column, dtype in columns.items())
+        graph.execute(f"CREATE REL TABLE {name}(FROM {source} TO {target}{worded})")
+
+
+def _add(graph: Any, rows: GraphRows, check: Callable[[], None]) -> int:
+    """Nodes that are not there yet, then every edge of the callset; the number of its alleles."""
+    for name, columns in NODES.items():
+        _copy_new_nodes(graph, name, rows.nodes[name].select(columns.keys()))
+    for name, frame in rows.edges.items():
+        check()
+        _copy_edges(graph, name, frame)
+    for frame in rows.carries:
+        check()
+        _copy_edges(graph, "CARRIES", frame)
+    return rows.n_alleles
+
+
+def _copy_new_nodes(graph: Any, name: str, frame: pl.DataFrame) -> None:
+    if frame.height == 0:
+        return
+    arrived = frame.to_arrow(compat_level=pl.CompatLevel.oldest())  # noqa: F841 - Kuzu finds it by its name
+    columns = ", ".join(f"`{column}`" for column in frame.columns)
+    graph.execute(
+        f"COPY {name} FROM (LOAD FROM arrived WHERE NOT EXISTS "
+        f"{{MATCH (present:{name}) WHERE present.`key` = `key`}} RETURN {columns})"
+    )
+
+
+def _copy_edges(graph: Any, name: str, frame: pl.DataFrame) -> None:
+    if frame.height == 0:
+        return
+    arrived = frame.select("from", "to", *EDGES[name][2]).to_arrow(compat_level=pl.CompatLevel.oldest())  # noqa: F841
+    graph.execute(f"COPY {name} FROM arrived")
+
+
+def _read_callset(graph: Any, callset_id: str) -> GraphRows:
+    """A callset as it lies in a graph, to be copied into another one."""
+
+    def frame(cypher: str, columns: Iterable[str], types: dict[str, Any]) -> pl.DataFrame:
+        result = pl.DataFrame(graph.execute(cypher, {"callset": callset_id}).get_as_arrow())
+        result.columns = list(columns)
+        return result.cast({name: types.get(name, pl.String) for name in result.columns})
+
+    def nodes(name: str, pattern: str) -> pl.DataFrame:
+        wanted = ", ".join(f"n.`{column}`" for column in NODES[name])
+        return frame(f"MATCH {pattern} RETURN DISTINCT {wanted}", NODES[name], dict(NODES[name]))
+
+    def edges(name: str) -> pl.DataFrame:
+        source, target, columns = EDGES[name]
+        owner = "a.`key`" if source == "Callset" else "r.`callset_id`"
+        wanted = ", ".join(["a.`key`", "b.`key`", *(f"r.`{column}`" for column in columns)])
+        cypher = f"MATCH (a:{source})-[r:{name}]->(b:{target}) WHERE {owner} = $callset RETURN {wanted}"
+        return frame(cypher, ["from", "to", *columns], dict(columns))
+
+    contains = edges("CONTAINS")
+    callset = nodes("Callset", "(n:Callset) WHERE n.`key` = $callset")
+    return GraphRows(
+        callset_id=callset_id,
+        scope="linked" if callset["scope"][0] == "linked" else "all",
+        n_alleles=contains.height,
+        nodes={
+            "Callset": callset,
+            "Sample": nodes("Sample", "(n:Sample) WHERE n.callset_id = $callset"),
+            "Variant": nodes("Variant", "(c:Callset)-[:CONTAINS]->(n:Variant) WHERE c.`key` = $callset"),
+            "Gene": nodes("Gene", "(:Variant)-[r:IN_GENE]->(n:Gene) WHERE r.callset_id = $callset"),
+            "Condition": nodes(
+                "Condition", "(:Variant)-[r:HAS_CLAIM]->(n:Condition) WHERE r.callset_id = $callset"
+            ),
+        },
+        edges={"CONTAINS": contains, "IN_GENE": edges("IN_GENE"), "HAS_CLAIM": edges("HAS_CLAIM")},
+        carries=iter([edges("CARRIES")]),
+    )
+
+
+def _flush(folder: Path) -> None:
+    """The file and its folders on the disk. A log left beside the file means that the checkpoint failed."""
+    left = sorted(found.name for found in folder.iterdir() if found.name != FILE)
+    if left:
+        raise StoreUnavailable(
+            where="graph", expected=f"{FILE} alone after a checkpoint", got=", ".join(left)
+        )
+    with _disk_errors():
+        (folder / FILE).chmod(0o400)
+        for path in (folder / FILE, folder, folder.parent):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StoreUnavailable(
+            where="graph", expected="a version on the disk", got="none", is_missing=True
+        ) from error
+    except OSError as error:
+        raise StoreUnavailable(where="graph", got=f"{type(error).__name__}: {error.strerror}") from error
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """Kuzu's errors as ours: it raises RuntimeError with a text, for everything."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except (RuntimeError, OSError, MemoryError) as error:
+        raise StoreUnavailable(
+            where="Kuzu", got=str(error)[:300] or type(error).__name__, repair="Try again."
+        ) from error

@@ -1,0 +1,259 @@
+"""Tables of a callset → nodes and edges of the graph, and the rule of what goes in.
+
+Not here: how a graph is written or read (adapters/stores), which callsets are due (ledger).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from vcf_pipeline.domain.projections.search_rows import bare_contig, side_by_side
+from vcf_pipeline.domain.tables.schemas import MISSING, NO_ALLELE
+
+GRAPH_VERSION = "graph-1"
+"""Raised whenever nodes, edges or the scope rule change: every callset is then loaded anew."""
+
+Scope = Literal["all", "linked"]
+ALL_UP_TO_ALLELES = 20_000
+
+VARIANT_COLUMNS = [
+    "record_no",
+    "alt_index",
+    "contig",
+    "pos",
+    "ref",
+    "variant_type",
+    "variant_key",
+    "gene",
+    "consequence",
+    "impact",
+]
+"""What is read of the table `variants`."""
+TRIAGE_COLUMNS = ["record_no", "alt_index", "tier", "significance", "stars", "conditions"]
+"""What is read of the table `triaged`."""
+GENOTYPE_COLUMNS = ["record_no", "gt"]
+
+NODES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
+    "Callset": {"key": pl.String, "label": pl.String, "assembly": pl.String, "scope": pl.String},
+    "Sample": {"key": pl.String, "name": pl.String, "callset_id": pl.String},
+    "Variant": {
+        "key": pl.String,  # assembly:variant_key
+        "assembly": pl.String,
+        "variant_key": pl.String,
+        "contig": pl.String,  # bare
+        "pos": pl.Int64,  # 1-based, of the trimmed allele, as the key has it
+        "variant_type": pl.String,
+    },
+    "Gene": {"key": pl.String},
+    "Condition": {"key": pl.String},
+}
+"""Columns of each node table; `key` is the primary one. What differs between callsets lies on the edges."""
+EDGES: dict[str, tuple[str, str, dict[str, pl.DataType | type[pl.DataType]]]] = {
+    "CONTAINS": (
+        "Callset",
+        "Variant",
+        {"record_no": pl.Int64, "alt_index": pl.Int16, "tier": pl.Int8, "significance": pl.String},
+    ),
+    "CARRIES": ("Sample", "Variant", {"callset_id": pl.String, "zygosity": pl.String, "tier": pl.Int8}),
+    "IN_GENE": (
+        "Variant",
+        "Gene",
+        {"callset_id": pl.String, "consequence": pl.String, "impact": pl.String},
+    ),
+    "HAS_CLAIM": (
+        "Variant",
+        "Condition",
+        {"callset_id": pl.String, "source": pl.String, "significance": pl.String, "stars": pl.Int8},
+    ),
+}
+"""Each edge table: from, to, its further columns. Every edge names its callset, CONTAINS by `from`."""
+CLAIM_SOURCE = "INFO"
+"""Claims come from the file's own INFO until sources are joined."""
+_CELLS_AT_ONCE = 8_000_000  # of gt: some 40 MB with what is computed from it
+
+
+@dataclass
+class GraphRows:
+    """One callset as the graph holds it. nodes, edges: frames by table, distinct; carries: bounded frames.
+
+    n_alleles: allele rows in scope, which is the number of CONTAINS edges.
+    """
+
+    callset_id: str
+    scope: Scope
+    n_alleles: int
+    nodes: dict[str, pl.DataFrame]
+    edges: dict[str, pl.DataFrame]
+    carries: Iterator[pl.DataFrame] = field(default_factory=lambda: iter(()))
+
+
+def scope_of(n_alleles: int, all_up_to: int = ALL_UP_TO_ALLELES) -> Scope:
+    """By the callset alone, so that the order of loads never matters. n_alleles: rows of its `variants`."""
+    return "all" if n_alleles <= all_up_to else "linked"
+
+
+def is_linked() -> pl.Expr:
+    """A gene with an impact above MODIFIER, a claim, or tier 1 to 3. Boolean, never null."""
+    has_consequence = pl.col("gene").is_not_null() & pl.col("impact").is_in(["HIGH", "MODERATE", "LOW"])
+    has_claim = pl.col("significance").is_not_null()
+    return (has_consequence | has_claim | (pl.col("tier") <= 3)).fill_null(False)
+
+
+def graph_rows(
+    *,
+    tenant: str,
+    callset_id: str,
+    label: str,
+    assembly: str | None,
+    samples: Sequence[str],
+    scope: Scope,
+    variants: Iterator[pl.DataFrame],
+    triaged: Iterator[pl.DataFrame],
+    genotypes: Iterator[pl.DataFrame],
+) -> GraphRows:
+    """Nodes and edges of one callset. Frames with the columns named above, sorted by record.
+
+    Memory: the alleles in scope (20 to 30 thousand) and one frame of genotypes.
+    A callset of unknown assembly shares no variant with another one: equal coordinates would mean nothing.
+    Raises what side_by_side raises.
+    """
+    kept = [
+        pl.concat([alleles, verdicts.drop("record_no", "alt_index")], how="horizontal").filter(
+            pl.lit(True) if scope == "all" else is_linked()
+        )
+        for alleles, verdicts in side_by_side(variants, triaged)
+    ]
+    alleles = _keyed(kept, assembly or f"unknown-{callset_id}")
+    callset = pl.lit(callset_id)
+    contains = alleles.select(callset.alias("from"), pl.col("key").alias("to"), *EDGES["CONTAINS"][2])
+    in_gene = (
+        alleles.filter(pl.col("gene").is_not_null())
+        .select(
+            pl.col("key").alias("from"),
+            pl.col("gene").alias("to"),
+            callset.alias("callset_id"),
+            "consequence",
+            "impact",
+        )
+        .unique(maintain_order=True)
+    )
+    claims = (
+        alleles.filter(pl.col("significance").is_not_null())
+        .select(
+            pl.col("key").alias("from"),
+            pl.col("conditions").alias("to"),
+            callset.alias("callset_id"),
+            pl.lit(CLAIM_SOURCE).alias("source"),
+            "significance",
+            "stars",
+        )
+        .explode("to")
+        .with_columns(pl.col("to").fill_null("not specified"))
+        .unique(maintain_order=True)
+    )
+    sample_keys = [f"{tenant}/{callset_id}/{name}" for name in samples]
+    nodes = {
+        "Callset": pl.DataFrame(
+            {"key": [callset_id], "label": [label], "assembly": [assembly], "scope": [scope]},
+            schema=NODES["Callset"],
+        ),
+        "Sample": pl.DataFrame(
+            {"key": sample_keys, "name": list(samples), "callset_id": [callset_id] * len(samples)},
+            schema=NODES["Sample"],
+        ).unique("key", maintain_order=True),
+        "Variant": alleles.select(NODES["Variant"].keys()).unique("key", maintain_order=True),
+        "Gene": in_gene.select(pl.col("to").alias("key")).unique(maintain_order=True),
+        "Condition": claims.select(pl.col("to").alias("key")).unique(maintain_order=True),
+    }
+    return GraphRows(
+        callset_id=callset_id,
+        scope=scope,
+        n_alleles=alleles.height,
+        nodes=nodes,
+        edges={"CONTAINS": contains, "IN_GENE": in_gene, "HAS_CLAIM": claims},
+        carries=carrier_edges(alleles, genotypes, sample_keys, callset_id),
+    )
+
+
+def carrier_edges(
+    alleles: pl.DataFrame, genotypes: Iterator[pl.DataFrame], sample_keys: Sequence[str], callset_id: str
+) -> Iterator[pl.DataFrame]:
+    """CARRIES edges: from (sample), to (variant), callset_id, zygosity, tier; a frame per frame of genotypes.
+
+    alleles: record_no, alt_index, key, tier. Rows of genotypes whose record has no allele here cost nothing.
+    """
+    wanted = alleles.select("record_no", "alt_index", "key", "tier")
+    names = pl.Series("from", sample_keys, dtype=pl.String)
+    for frame in genotypes if sample_keys else ():
+        if "gt" not in frame.columns:
+            return
+        for part in carriers(
+            frame.select(GENOTYPE_COLUMNS), wanted.select("record_no", "alt_index"), len(names)
+        ):
+            yield (
+                part.with_columns(names.gather(part["sample_no"]), pl.lit(callset_id).alias("callset_id"))
+                .join(wanted, on=["record_no", "alt_index"], how="inner")
+                .select("from", pl.col("key").alias("to"), *EDGES["CARRIES"][2])
+            )
+
+
+def carriers(genotypes: pl.DataFrame, alleles: pl.DataFrame, n_samples: int) -> Iterator[pl.DataFrame]:
+    """Who has which allele: record_no, alt_index, sample_no (UInt32, from 0), zygosity; nobody else.
+
+    genotypes: record_no and gt, an Array of ploidy × n_samples numbers, a sample's alleles side by side.
+    alleles: record_no, alt_index. zygosity: hom, het, hemi (one allele in all), partial (others missing).
+    """
+    joined = alleles.filter(pl.col("alt_index") > 0).join(
+        genotypes.filter(pl.col("gt").is_not_null()), on="record_no", how="inner", maintain_order="left"
+    )
+    width = joined.schema["gt"].shape[0] if isinstance(joined.schema["gt"], pl.Array) else 0
+    step = max(1, _CELLS_AT_ONCE // max(1, width))
+    for start in range(0, joined.height if width else 0, step):
+        part = joined.slice(start, step)
+        gt = part["gt"].to_numpy().reshape(part.height, n_samples, width // n_samples)
+        is_here = gt == part["alt_index"].to_numpy()[:, None, None]
+        row, sample_no = np.nonzero(is_here.any(axis=2))
+        calls = gt[row, sample_no]
+        n_here = is_here[row, sample_no].sum(axis=1)
+        n_alleles = (calls != NO_ALLELE).sum(axis=1)
+        kind = np.select(
+            [(calls == MISSING).any(axis=1), n_alleles == 1, n_here == n_alleles],
+            [3, 2, 1],
+            default=0,
+        )
+        zygosity = pl.Series("zygosity", ["het", "hom", "hemi", "partial"]).gather(kind)
+        yield part.select("record_no", "alt_index")[row].with_columns(
+            pl.Series("sample_no", sample_no.astype(np.uint32)), zygosity
+        )
+
+
+def _keyed(kept: list[pl.DataFrame], assembly: str) -> pl.DataFrame:
+    """The alleles in scope with `assembly` and `key`; one without ALT is keyed by its place and REF."""
+    if not kept:
+        names = [*VARIANT_COLUMNS, *TRIAGE_COLUMNS, "assembly", "key"]
+        schema: dict[str, pl.DataType | type[pl.DataType]] = dict.fromkeys(names, pl.String)
+        schema |= {
+            "pos": pl.Int64,
+            "stars": pl.Int8,
+            "conditions": pl.List(pl.String),
+            **EDGES["CONTAINS"][2],
+        }
+        return pl.DataFrame(schema=schema)
+    bare = bare_contig(pl.col("contig"))
+    without_alt = pl.concat_str([bare, pl.col("pos").cast(pl.String), "ref", pl.lit(".")], separator="-")
+    after_contig = pl.col("variant_key").str.strip_prefix(bare).str.extract(r"^-(\d+)-", 1)
+    return (
+        pl.concat(kept)
+        .with_columns(pl.col("variant_key").fill_null(without_alt), pl.lit(assembly).alias("assembly"))
+        .with_columns(
+            # where two callsets write one allele differently, the node must not depend on who came first
+            bare.alias("contig"),
+            after_contig.cast(pl.Int64).fill_null(pl.col("pos")).alias("pos"),
+            pl.concat_str(["assembly", "variant_key"], separator=":").alias("key"),
+        )
+    )
