@@ -16,6 +16,7 @@ from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.errors import UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.manifest import Manifest, stale_reasons
+from vcf_pipeline.domain.tables.schemas import TRIAGED
 from vcf_pipeline.domain.triage.evidence import wanted_columns
 from vcf_pipeline.domain.triage.rules import TriageThresholds
 from vcf_pipeline.domain.triage.tiers import CODE_VERSION, TIER_NAMES, tier_counts, triaged
@@ -26,9 +27,9 @@ TOP_GENES = 10
 
 @dataclass(frozen=True)
 class TriageReport:
-    """tiers: rows by tier, always "1" to "4" and "unknown". top_genes: (gene, rows of tiers 1 and 2), most first.
+    """tiers: rows by tier, always "1" to "4" and "unknown". top_genes: (gene, rows of tiers 1 and 2).
 
-    reused: the stored tables were current, and nothing was written. seconds: of this call.
+    reused: the stored table was current, and nothing was written. seconds: of this call.
     """
 
     tiers: dict[str, int]
@@ -50,9 +51,9 @@ def triage_callset(
 ) -> TriageReport:
     """Triage what is parsed; if the stored triage was made from the same rows by the same rules, leave it.
 
-    lease: of `triaged_variants/KEY`, held by the caller. progress: told (rows done, rows in all) after each frame.
-    force: write again whatever is stored. Raises UnknownPartition where nothing is parsed, Superseded where the
-    lease was lost; both leave the stored table as it was. Memory: one frame of parsed_variants at a time.
+    lease: of `triaged_variants/KEY`, held by the caller. progress: told (rows done, rows in all) as it goes.
+    force: write again whatever is stored. Raises UnknownPartition where nothing is parsed, Superseded where
+    the lease was lost; both leave the stored table as it was. Memory: one frame of parsed_variants at a time.
     """
     started = time.monotonic()
     thresholds = thresholds or TriageThresholds()
@@ -105,6 +106,8 @@ def _write(
             writer.write(TABLE, rows.drop("gene"))
             if progress is not None:
                 progress(sum(tiers.values()), parsed.alleles)
+        if not parsed.alleles:
+            writer.write(TABLE, pl.DataFrame(schema=TRIAGED))
         seconds = time.monotonic() - started
         return writer.commit(
             {

@@ -1,0 +1,63 @@
+# Needs python3 (3.11 to 3.13) with venv, and make. Works with GNU make 3.81 and later, on Debian and macOS.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PEERS := .venv-peers
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check acceptance dev bench lock clean
+
+help: ## what there is to type
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+setup: $(VENV)/installed ## the folder .venv with the command vcf-pipeline: a minute, 1.5 GB
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No python3 from 3.11 to 3.13 found. Install one (Debian: apt-get install python3-venv), or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv. Debian: apt-get install python3-venv"; exit 1; }
+	@echo "installing into $(VENV) (about a minute, 1.5 GB)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "compiling kernels and trying the installation (once, some seconds)"
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
+		$(BIN)/vcf-pipeline run --home "$$home" --json vcf_pipeline_tests/data/scout__643594.clinical.vcf.gz >/dev/null
+	@touch $@
+
+demo: setup ## real VCFs by stream and by batch, equal results, and what is in them: half a minute
+	@$(BIN)/vcf-pipeline demo
+
+test: check ## checks, then every quick test
+	$(BIN)/pytest -m "not acceptance" $(PYTEST_ARGS)
+
+check: setup ## ruff, mypy, the direction of imports, the rules of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q vcf_pipeline_tests/test_house.py
+
+acceptance: setup ## the full lists, many minutes; ends with a table
+	$(BIN)/pytest -m acceptance -p vcf_pipeline_tests.acceptance_table --timeout=3600 $(PYTEST_ARGS)
+
+dev: setup ## Dagster's web server and daemon, with the sensors listening
+	eval "$$($(BIN)/vcf-pipeline env)" && exec $(BIN)/dagster dev -w workspace.yaml
+
+bench: setup $(PEERS)/installed ## our reader beside its peers, each by variants per CPU-second
+	$(BIN)/python vcf_pipeline_tests/benchmarks/reader_rate.py --peers $(PEERS)/bin/python
+
+$(PEERS)/installed: vcf_pipeline_tests/benchmarks/peers.lock
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+lock: ## requirements.lock anew, from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-strip-extras \
+		--no-emit-index-url --no-header --quiet --output-file requirements.lock pyproject.toml
+
+clean: ## away with .venv and caches; your data in .vcf-pipeline stays
+	rm -rf $(VENV) $(PEERS) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find vcf_pipeline vcf_pipeline_tests -name __pycache__ -type d -prune -exec rm -rf {} +
