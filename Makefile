@@ -13,12 +13,12 @@ PYTEST_ARGS ?=
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-setup: $(VENV)/installed ## the folder .venv with the command vcf-pipeline: a minute, 1.5 GB
+setup: $(VENV)/installed ## the folder .venv with the command vcf-pipeline: a minute, 1.4 GB
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No python3 from 3.11 to 3.13 found. Install one (Debian: apt-get install python3-venv), or name it: make setup PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv. Debian: apt-get install python3-venv"; exit 1; }
-	@echo "installing into $(VENV) (about a minute, 1.5 GB)"
+	@echo "installing into $(VENV) (about a minute, 1.4 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -41,7 +41,7 @@ _MEANS: dict[str, str] = {
 }
 _SILENT = frozenset(
     {
-        *("", "1", "-", "not_provided", "untested", "low_penetrance"),
+        *("", "1", "not_provided", "untested", "low_penetrance"),
         *("no_interpretation_for_the_single_variant", "no_classification_for_the_single_variant"),
         *("no_classifications_from_unflagged_records",),
     }
@@ -110,7 +110,7 @@ def stars_of(review: str | None) -> int:
 
 def _words(text: str) -> list[str]:
     parts = (_COUNT.sub("", part.strip("_ ")) for part in _SEPARATORS.split(text.lower()))
-    return [part.strip("_ ").replace(" ", "_").replace("-", "_") for part in parts]
+    return [part.replace(" ", "_").replace("-", "_").strip("_") for part in parts]
 
 
 def _kind(word: str) -> str | None:

@@ -51,12 +51,11 @@ def decide(holding: Collection[str]) -> tuple[int | None, list[str]]:
     """Tier and reasons from the codes that hold: of rules in RULES, of caps in CAPS."""
     line, tier = next((rule.line, rule.tier) for rule in RULES if rule.code in holding)
     reasons = [rule.code for rule in RULES if rule.line == line and rule.code in holding]
-    for cap in CAPS:
-        if cap.code in holding:
-            reasons.append(cap.code)
-            best = cap.best_tier_of_first if tier == 1 else cap.best_tier
-            tier = None if tier is None else max(tier, best)
-    return tier, reasons
+    caps = [cap for cap in CAPS if cap.code in holding]
+    if tier is not None:
+        # judged by the tier of the rules, so that several doubts weigh no more than one
+        tier = max([tier, *(cap.best_tier_of_first if tier == 1 else cap.best_tier for cap in caps)])
+    return tier, [*reasons, *(cap.code for cap in caps)]
 
 
 def tier_counts(frame: pl.DataFrame) -> dict[str, int]:
