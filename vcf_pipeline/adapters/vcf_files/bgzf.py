@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,14 @@ class SourceFile:
         self.path = path
         self._file = _open(path)
         self._stat = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(self._stat.st_mode):
+            self._file.close()
+            raise NotFound(
+                where=path,
+                expected="a regular file",
+                got="a pipe or device",
+                repair="Save it to a file first.",
+            )
         self.size_bytes = self._stat.st_size
         self.done_bytes = 0
         self._hash = hashlib.sha256() if hash_bytes else None
@@ -57,6 +66,10 @@ class SourceFile:
         if self._hash is not None:
             self._hash.update(piece)
         return piece
+
+    def progress(self) -> tuple[int, int]:
+        """(bytes read, bytes there are)."""
+        return self.done_bytes, self.size_bytes
 
     def sha256(self) -> str | None:
         """Of the bytes read so far; None when nobody asked for it."""
@@ -155,7 +168,7 @@ def _bgzf(source: SourceFile, piece: bytes) -> Iterator[bytes]:
     while piece:
         buffer = rest + piece if rest else piece
         view = memoryview(buffer)
-        at, parts = 0, []
+        at, parts, size_inflated = 0, [], 0
         while len(buffer) - at >= 18:
             size = (
                 int.from_bytes(buffer[at + 16 : at + 18], "little") + 1
@@ -177,7 +190,12 @@ def _bgzf(source: SourceFile, piece: bytes) -> Iterator[bytes]:
                     raise _corrupt(source, offset + at, "deflated bytes", str(error)) from error
                 if len(text) != length or crc32(text) != checksum:
                     raise _corrupt(source, offset + at, "the block's own checksum and size", "others")
-                parts.append(bytes(text))
+                parts.append(text)
+                size_inflated += length
+                # a bomb turns one piece into a gigabyte
+                if size_inflated >= _READ:
+                    yield b"".join(parts)
+                    parts, size_inflated = [], 0
             last_block = buffer[at : at + size] if size == len(EOF_MARKER) else b""
             at += size
         if parts:

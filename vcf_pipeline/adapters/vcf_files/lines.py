@@ -28,6 +28,39 @@ class LineBlock:
     byte_offset: int
 
 
+class BlockCutter:
+    """Counts lines and bytes through texts of whole lines, and cuts those with too many lines.
+
+    line: 1-based, of the next text's first line. offset: 0-based, of its first byte.
+    """
+
+    def __init__(self, line: int, offset: int, max_lines: int) -> None:
+        self.line, self.offset, self._max_lines = line, offset, max_lines
+
+    def cut(self, text: bytes) -> Iterator[LineBlock]:
+        """Blocks of at most max_lines."""
+        n_lines = text.count(b"\n")
+        if n_lines <= self._max_lines:
+            yield self._block(text, n_lines)
+            return
+        start = at = 0
+        while start < len(text):
+            for _ in range(self._max_lines):
+                end = text.find(b"\n", at)
+                at = end + 1 if end >= 0 else len(text)
+                if at >= len(text):
+                    break
+            part = text[start:at]
+            yield self._block(part, part.count(b"\n"))
+            start = at
+
+    def _block(self, text: bytes, n_lines: int) -> LineBlock:
+        block = LineBlock(text, self.line, self.offset)
+        self.line += n_lines
+        self.offset += len(text)
+        return block
+
+
 class LineReader:
     """The text of one file, read once: `header_text`, then `blocks()`.
 
@@ -49,18 +82,12 @@ class LineReader:
 
     def _read_header(self) -> bytes:
         parts: list[bytes] = []
-        size, checked, buffer = 0, 0, b""
+        size, checked = 0, 0
         for inflated in self._pieces:
             piece = inflated if parts else self._first(inflated)
             parts.append(piece)
             size += len(piece)
-            # a search over everything read would be quadratic for a header of many pieces
-            if (
-                checked
-                and b"\n#CHROM" not in buffer[-8:] + piece
-                and b"\n" not in piece
-                and size < HEADER_LIMIT
-            ):
+            if b"\n" not in piece and size < HEADER_LIMIT:
                 continue
             buffer = b"".join(parts)
             parts = [buffer]
@@ -113,6 +140,7 @@ class LineReader:
 
         Raises Truncated for a line above LINE_LIMIT (its newline never came).
         """
+        cutter = BlockCutter(self._line, self._offset, max_lines)
         parts, size = [self._rest] if self._rest else [], len(self._rest)
         for piece in self._pieces:
             parts.append(piece)
@@ -123,36 +151,14 @@ class LineReader:
             cut = buffer.rfind(b"\n") + 1
             if cut == 0 and size > LINE_LIMIT:
                 raise Truncated(
-                    where=f"{self._path} line {self._line}",
+                    where=f"{self._path} line {cutter.line}",
                     expected=f"lines of at most {LINE_LIMIT >> 20} MiB",
                     got=f"{size} bytes without a newline",
                     repair="Check the file's line ends.",
                     code="LINE_TOO_LONG",
                 )
             if cut:
-                yield from self._cut(buffer[:cut], max_lines)
+                yield from cutter.cut(buffer[:cut])
             parts, size = [buffer[cut:]] if cut < len(buffer) else [], len(buffer) - cut
         if size:
-            yield from self._cut(b"".join(parts), max_lines)
-
-    def _cut(self, text: bytes, max_lines: int) -> Iterator[LineBlock]:
-        n_lines = text.count(b"\n")
-        if n_lines <= max_lines:
-            yield self._block(text, n_lines)
-            return
-        start = at = 0
-        while start < len(text):
-            for _ in range(max_lines):
-                end = text.find(b"\n", at)
-                at = end + 1 if end >= 0 else len(text)
-                if at >= len(text):
-                    break
-            part = text[start:at]
-            yield self._block(part, part.count(b"\n"))
-            start = at
-
-    def _block(self, text: bytes, n_lines: int) -> LineBlock:
-        block = LineBlock(text, self._line, self._offset)
-        self._line += n_lines
-        self._offset += len(text)
-        return block
+            yield from cutter.cut(b"".join(parts))

@@ -6,12 +6,15 @@ Not here: what the lines mean (domain/vcf/batch.py), where batches go (stages).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from vcf_pipeline.adapters.vcf_files.bgzf import SourceFile, compression_of, inflated
-from vcf_pipeline.adapters.vcf_files.lines import LineBlock, LineReader
+from vcf_pipeline.adapters.vcf_files.htslib import HtslibSource, open_htslib
+from vcf_pipeline.adapters.vcf_files.lines import BlockCutter, LineBlock, LineReader
 from vcf_pipeline.domain.errors import DefectFound, NotAVcf, TooManyRejects
 from vcf_pipeline.domain.vcf.assembly import Assembly, recognise_assembly
 from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch, ReaderSettings
@@ -33,14 +36,17 @@ class VcfReader:
         settings: ReaderSettings,
         header: Header,
         blocks: Iterator[LineBlock],
-        source: SourceFile,
+        file: SourceFile,
+        *,
+        engine: str,
+        sha256: str | None,
+        progress: Callable[[], tuple[int, int]],
     ) -> None:
         self.path, self.settings, self.header = path, settings, header
         self.assembly: Assembly = recognise_assembly(header, settings.assembly)
         self.vcf_version = header.version
-        self.engine = "own"
-        self._blocks, self._file = blocks, source
-        self._sha256: str | None = None
+        self.engine = engine
+        self._blocks, self._file, self._sha256, self._progress = blocks, file, sha256, progress
 
     @property
     def source(self) -> dict[str, Any]:
@@ -49,7 +55,7 @@ class VcfReader:
 
     def progress(self) -> tuple[int, int]:
         """(bytes of the file read, its size)."""
-        return self._file.done_bytes, self._file.size_bytes
+        return self._progress()
 
     def batches(self) -> Iterator[ParsedBatch]:
         """In record order, once; a file without records gives none.
@@ -72,6 +78,9 @@ class VcfReader:
             rejected += batch.rejects.height
             yield batch
         self._check_rejects(records, rejected, by_code)
+        # htslib reads through a descriptor of its own; what it read is hashed and compared here
+        while self._file.read():
+            pass
         self._file.check_unchanged()
         self._sha256 = self._file.sha256() or self._sha256
 
@@ -98,27 +107,48 @@ def open_reader(path: str, settings: ReaderSettings, *, sha256: str | None = Non
     Raises NotFound (missing, a directory), NotAVcf (no bytes, no #CHROM line, another kind of file),
     Truncated, Corrupt.
     """
-    source = SourceFile(path, hash_bytes=sha256 is None)
-    try:
-        first = source.read()
+    file = SourceFile(path, hash_bytes=sha256 is None)
+    with ExitStack() as stack:
+        stack.callback(file.close)
+        first = file.read()
         if not first:
             raise NotAVcf(
                 where=path, expected="a VCF or BCF file", got="0 bytes", repair="Write the file again."
             )
-        pieces = inflated(source, first, compression_of(path, first))
-        lines = LineReader(path, pieces)
-        header = _header(path, lines)
-        max_lines = _max_lines(header)
-        reader = VcfReader(path, settings, header, lines.blocks(settings.block_bytes, max_lines), source)
-        reader._sha256 = sha256
-        yield reader
-    finally:
-        source.close()
+        pieces = inflated(file, first, compression_of(path, first))
+        start = next(pieces, b"")
+        is_bcf = start.startswith(BCF_MAGIC)
+        if is_bcf and settings.engine == "own":
+            raise NotAVcf(
+                where=path,
+                expected="VCF text, which the own engine reads",
+                got="BCF",
+                repair="Choose the engine `auto` or `cyvcf2`.",
+            )
+        # a text that is no VCF is refused before htslib sees it
+        lines = None if is_bcf else LineReader(path, chain([start], pieces))
+        header = None if lines is None else _header(path, lines.header_text, lines.warnings)
+        progress: Callable[[], tuple[int, int]]
+        if header is None or lines is None or settings.engine == "cyvcf2":
+            htslib = stack.enter_context(open_htslib(path, block_bytes=settings.block_bytes))
+            header = header or _header(path, htslib.header_text, [])
+            blocks, engine, progress = _htslib_blocks(htslib, header), "cyvcf2", htslib.progress
+        else:
+            blocks = lines.blocks(settings.block_bytes, _max_lines(header))
+            engine, progress = "own", file.progress
+        yield VcfReader(path, settings, header, blocks, file, engine=engine, sha256=sha256, progress=progress)
 
 
-def _header(path: str, lines: LineReader) -> Header:
+def _htslib_blocks(source: HtslibSource, header: Header) -> Iterator[LineBlock]:
+    """htslib's text, cut as the own engine's is; lines are counted as in a VCF of that text."""
+    cutter = BlockCutter(header.n_lines + 1, len(header.text.encode()), _max_lines(header))
+    for text in source.blocks():
+        yield from cutter.cut(text)
+
+
+def _header(path: str, text: str, warnings: list[str]) -> Header:
     try:
-        header = parse_header(lines.header_text)
+        header = parse_header(text)
     except NotAVcf as error:
         raise NotAVcf(
             where=f"{path} {error.where}",
@@ -127,9 +157,7 @@ def _header(path: str, lines: LineReader) -> Header:
             repair=error.repair,
             code=error.code,
         ) from None
-    if not lines.warnings:
-        return header
-    return Header(**{**header.__dict__, "warnings": (*lines.warnings, *header.warnings)})
+    return replace(header, warnings=(*warnings, *header.warnings))
 
 
 def _max_lines(header: Header) -> int:

@@ -285,7 +285,8 @@ def _keys(
     )
     kind = pl.col("kind")
     place = _bare_contig(old_chrm) + "-" + pl.col("pos").cast(pl.String) + "-"
-    spanned = "-" + pl.col("end").cast(pl.String) + "-" + pl.col("svlen").cast(pl.String).fill_null("")
+    length = pl.coalesce("svlen", pl.col("end") - pl.col("pos"))
+    spanned = "-" + pl.col("end").cast(pl.String) + "-" + length.cast(pl.String)
     long = pl.concat_str(
         _bare_contig(old_chrm), pl.col("start"), _short("ref_text"), _short("alt_text"), separator="-"
     )

@@ -99,9 +99,9 @@ def lists(name: str, count: Array, items: pa.Array, *, valid: Array | None = Non
 
 
 def text_lists(name: str, block: Block, off: Array, length: Array, separator: int) -> pl.Series:
-    """List(String) of the separated texts, `.` is null."""
+    """List(String) of the separated texts; a lone `.` is null."""
     count, item_off, item_len = split(block, off, length, separator)
-    return lists(name, count, text_array(block, item_off, item_len))
+    return lists(name, count, text_array(block, item_off, item_len, dot_is_null=False))
 
 
 def words(name: str, codes: Array, table: tuple[str, ...]) -> pl.Series:

@@ -29,6 +29,8 @@ from vcf_pipeline.domain.vcf.tokens import (
 
 CHROM, POS, ID, REF, ALT, QUAL, FILTER, INFO, FORMAT = range(9)
 RAW_LIMIT = 4096
+ALT_LIMIT = 10_000
+"""ALT alleles of a record: each becomes a row, and alt_index is an Int16."""
 _LOWER, _AMBIGUOUS, _NO_BASE = 1, 2, 4
 _REASONS = (
     "",
@@ -126,7 +128,7 @@ def read_records(block: Block, header: Header) -> tuple[Records, int]:
     np.maximum(count, 1, out=count)
     total = int(count.sum())
     item_record = np.empty(total, np.int64)
-    alt_index = np.empty(total, np.int16 if count.max(initial=0) < 32767 else np.int32)
+    alt_index = np.empty(total, np.int16)
     explode(count, item_record, alt_index)
     item_off = np.empty(total, np.int32)
     item_len = np.empty(total, np.int32)
@@ -134,7 +136,8 @@ def read_records(block: Block, header: Header) -> tuple[Records, int]:
     kind = np.empty(total, np.uint8)
     classify_alts(block.array, item_off, item_len, _ALT_BASES, kind)
     no_alt = kind == NO_ALT
-    wrong = (kind == NOT_AN_ALLELE) | (no_alt & (count[item_record] > 1))
+    alleles = count[item_record]
+    wrong = (kind == NOT_AN_ALLELE) | (no_alt & (alleles > 1)) | (alleles > ALT_LIMIT)
     if wrong.any():
         bad = np.zeros(n, np.bool_)
         bad[item_record[wrong]] = True
@@ -145,7 +148,7 @@ def read_records(block: Block, header: Header) -> tuple[Records, int]:
     return (
         Records(
             *(block, start, end, line, off, length, pos, reason),
-            *(item_record, alt_index.astype(np.int16), item_off, item_len, kind, n_alts),
+            *(item_record, alt_index, item_off, item_len, kind, n_alts),
             bool((ref_class & _LOWER).any()),
         ),
         blank,
