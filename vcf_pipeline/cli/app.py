@@ -6,7 +6,6 @@ Not here: what a verb does (its own file); how results are printed (output.py).
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 import traceback
@@ -31,7 +30,7 @@ from vcf_pipeline.cli.output import (
 # In the order in which a person meets them.
 VERBS = ("demo", "run", "publish", "register", "callsets", "query", "doctor", "env")
 STOPPED = 130
-# Typer keeps its own copy of click in some versions and uses click in others: its errors have this class either way.
+# Some versions of Typer carry a click of their own, others import it: errors have this base either way.
 _COMMAND_LINE_ERROR: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
@@ -101,17 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _stop_on_signals()
     try:
         code = app(args=arguments, prog_name="vcf-pipeline", standalone_mode=False)
-        sys.stdout.flush()
     except KeyboardInterrupt:
         stderr_line("stopped.")
         return STOPPED
-    except BrokenPipeError:
-        # The reader of stdout has gone (as `head` does): nothing more to say to it, at the interpreter's end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if isinstance(error, _COMMAND_LINE_ERROR):
-            stderr_line(f"error: {one_line(error.format_message())} Try: vcf-pipeline --help")  # type: ignore[attr-defined]
+            text = one_line(error.format_message())  # type: ignore[attr-defined]
+            stderr_line(f"error: {text} Try: vcf-pipeline --help")
             return 2
         if "--debug" in arguments:
             traceback.print_exc()

@@ -1,7 +1,7 @@
-"""`demo`: two real files through the whole pipeline, one by stream and one by batch, and the proof that both agree.
+"""`demo`: two real files through the whole pipeline, by stream and by batch, and the proof that both agree.
 
-The daemon and every command are the real ones, as child processes in homes of their own under HOME/demo; what was
-started is ended, whatever happens. Not here: any step of the pipeline itself.
+The daemon and every command are the real ones, as child processes in homes of their own under HOME/demo; what
+was started is ended, whatever happens. Not here: any step of the pipeline itself.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from vcf_pipeline.cli.meter import announce_compilation
 from vcf_pipeline.cli.output import TIERS, TRIAGE_NOTE, Call, printable, single_verb, stderr_line, table_lines
 from vcf_pipeline.domain.errors import BadSetting, PipelineError
 from vcf_pipeline.domain.identity import PartitionKey
-from vcf_pipeline.settings import PREFIX, Settings, checkout_root, load_settings
+
+if TYPE_CHECKING:
+    from vcf_pipeline.settings import Settings
 
 TRIO = "scout__643594.clinical.vcf.gz"
 CLINVAR = "slivar__clinvar_20191007.vcf.gz"
@@ -101,7 +103,7 @@ class _Child:
             stdout=self._log_handle if is_quiet else subprocess.PIPE,
             stderr=self._log_handle,
             env=_environment(settings),
-            cwd=checkout_root(),
+            cwd=settings.home,
             start_new_session=True,
         )
 
@@ -133,8 +135,8 @@ def _started(child: _Child) -> Iterator[_Child]:
 
 def _daemon(settings: Settings) -> Any:
     log = settings.home.parent / f"daemon-{settings.home.name}.log"
-    root = checkout_root()
-    words = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(root and root / "workspace.yaml")]
+    workspace = Path(_environment(settings)["DAGSTER_HOME"]) / "workspace.yaml"
+    words = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)]
     return _started(_Child(words, settings, log, is_quiet=True))
 
 
@@ -196,6 +198,8 @@ def _broken(child: _Child, got: str) -> PipelineError:
 
 
 def _files() -> tuple[Path, Path]:
+    from vcf_pipeline.settings import checkout_root
+
     root = checkout_root()
     folder = root / "vcf_pipeline_tests" / "data" if root else None
     if folder is None or not all((folder / name).is_file() for name in (TRIO, CLINVAR)):
@@ -210,26 +214,28 @@ def _files() -> tuple[Path, Path]:
 
 def _fresh_homes(folder: Path) -> dict[str, Settings]:
     """Two empty homes; those of the last demo are removed."""
-    clean = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    from vcf_pipeline.settings import load_settings
+
     homes = {}
     for name in ("main", "scratch"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True, mode=0o700)
-        homes[name] = load_settings(clean, home=folder / name)
+        homes[name] = load_settings(_without_own_settings(), home=folder / name)
     return homes
 
 
+def _without_own_settings() -> dict[str, str]:
+    """The environment without the person's own settings: the demo is the same for everybody."""
+    from vcf_pipeline.settings import PREFIX
+
+    return {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+
+
 def _environment(settings: Settings) -> dict[str, str]:
-    """The child's environment: this home, and no setting of the person's own."""
-    root = checkout_root()
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    ours = {
-        "DAGSTER_HOME": str(root),
-        f"{PREFIX}HOME": str(settings.home),
-        "DAGSTER_GRPC_MAX_WORKERS": "16",
-        "PYTHONUNBUFFERED": "1",
-    }
-    return {**kept, **ours}
+    """A child's environment: this home, and no setting of the person's own."""
+    from vcf_pipeline.defs.launch import dagster_environment
+
+    return {**_without_own_settings(), **dagster_environment(settings), "PYTHONUNBUFFERED": "1"}
 
 
 def _summary(settings: Settings, record: dict[str, Any]) -> Iterator[str]:

@@ -69,10 +69,10 @@ class Meter:
 
     def waiting(self, holder: object = "") -> None:
         """Another process works on the same: said once for each holder."""
-        text = printable(holder)
-        if text != self._waited_for or not self._waited_for:
-            self._waited_for = text or "another process"
-            self.say(f"{self._label}: waiting for {self._waited_for}")
+        text = printable(holder) or "another process"
+        if text != self._waited_for:
+            self._waited_for = text
+            self.say(f"{self._label}: waiting for {text}")
 
     def say(self, text: str) -> None:
         """A line above the bars."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json as json_text
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +29,7 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object per line on stdout, nothing else there.")
 ]
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Local state. [VCF_PIPELINE_HOME]")]
-_CONTROLS = {chr(code): f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,8 @@ class Call:
     def emit(self, record: dict[str, Any], lines: Iterable[str] = ()) -> None:
         """A result: the record as one JSON line, or the lines for a person."""
         if self.json:
-            sys.stdout.write(json_text.dumps(record, default=str, ensure_ascii=False) + "\n")
-        else:
-            sys.stdout.writelines(f"{line}\n" for line in lines)
-        sys.stdout.flush()
+            lines = [json_text.dumps(record, default=str, ensure_ascii=False)]
+        write_out(f"{line}\n" for line in lines)
 
     def each(self, paths: Sequence[str], act: Callable[[str], None]) -> int:
         """Call act for each; one failure does not stop the rest. The worst exit code."""
@@ -63,8 +62,6 @@ class Call:
         for path in paths:
             try:
                 act(path)
-            except BrokenPipeError:
-                raise
             except Exception as error:
                 if self.debug:
                     raise
@@ -105,7 +102,7 @@ def verb(function: Callable[..., int | None]) -> Callable[..., int | None]:
         call = replace(base, tenant=tenant or base.tenant, json=json or base.json, home=home or base.home)
         return function(call, **options)
 
-    del wrapped.__wrapped__  # type: ignore[attr-defined]
+    del wrapped.__wrapped__
     wrapped.__signature__ = signature.replace(parameters=parameters, return_annotation=int)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapped
@@ -130,9 +127,18 @@ def verb_group(what: str) -> typer.Typer:
     return app
 
 
+def write_out(texts: Iterable[str]) -> None:
+    """Write to stdout. Where its reader has gone, as `head` does, what is left has nobody to go to."""
+    try:
+        sys.stdout.writelines(texts)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def printable(text: object) -> str:
     """Text of a file or a person, with nothing in it that a terminal would obey."""
-    return str(text).translate(str.maketrans(_CONTROLS))
+    return str(text).translate(_CONTROLS)
 
 
 def one_line(text: str) -> str:

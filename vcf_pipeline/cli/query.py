@@ -1,0 +1,181 @@
+"""`query variants|graph`: options → a question → a table, JSON lines or CSV.
+
+Not here: how options are read (domain/query.py), what answers them (stages/query.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vcf_pipeline.cli.output import (
+    TRIAGE_NOTE,
+    Call,
+    printable,
+    stderr_line,
+    table_lines,
+    verb,
+    verb_group,
+    write_out,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from vcf_pipeline.stages.query import QueryResult
+    from vcf_pipeline.wiring import Control
+
+app = verb_group("Search the loaded variants, or the graph of samples, variants and genes.")
+SHOWN = (
+    "tier",
+    "contig",
+    "pos",
+    "ref",
+    "alt",
+    "gene",
+    "consequence",
+    "hgvs_p",
+    "population_af",
+    "reasons",
+    "callset",
+)
+LONGEST_ALLELE = 24
+DEFAULT_LIMIT = 50
+
+
+@app.command("variants")
+@verb
+def variants(
+    call: Call,
+    gene: Annotated[str | None, typer.Option("--gene", help="A gene's symbol, in any case.")] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", help="chr17:43,000,000-43,100,000, 17:43093464, 17.")
+    ] = None,
+    tier: Annotated[str | None, typer.Option("--tier", help="1, 1,2, 1-3 or unknown.")] = None,
+    max_af: Annotated[
+        float | None, typer.Option("--max-af", help="Population frequency at most, 0-1; unknown ones pass.")
+    ] = None,
+    significance: Annotated[
+        str | None, typer.Option("--significance", help="pathogenic, likely_pathogenic, uncertain, benign, …")
+    ] = None,
+    sample: Annotated[str | None, typer.Option("--sample", help="Only what this sample carries.")] = None,
+    callset: Annotated[
+        str | None, typer.Option("--callset", help="A key, id, unique prefix or label.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Rows at most.")] = DEFAULT_LIMIT,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV with a head line on stdout.")] = False,
+) -> int:
+    """Find variants by gene, region, tier, frequency, significance, sample and callset; all must hold."""
+    from vcf_pipeline.wiring import Control
+
+    if csv and call.json:
+        raise typer.BadParameter("--csv and --json exclude each other.")
+    options = {
+        "gene": gene,
+        "region": region,
+        "tier": tier,
+        "max_af": max_af,
+        "significance": significance,
+        "sample": sample,
+        "callset": callset,
+        "limit": limit,
+    }
+    with Control(call.settings()) as control:
+        result = asked(control, **options)
+        labels = _labels(control, result.frame)
+    frame = _readable(result.frame)
+    if call.json:
+        write_out([frame.write_ndjson()])
+    elif csv:
+        write_out([_flat(frame).write_csv()])
+    else:
+        call.emit({}, _variant_lines(frame, labels))
+    _notes(result)
+    return 0
+
+
+def asked(control: Control, **options: Any) -> QueryResult:
+    """The answer to options as they were typed. Raises UsageError."""
+    from vcf_pipeline.domain.query import VariantQuery
+    from vcf_pipeline.stages.query import query_variants
+
+    tenant = control.settings.tenant
+    if options.get("callset"):
+        options["callset"] = control.ledger.resolve(tenant, options["callset"]).callset_id
+    query = VariantQuery.parse(**options)
+    return query_variants(
+        query, tenant=tenant, tables=control.tables, ledger=control.ledger, store=control.lancedb
+    )
+
+
+def found_rows(control: Control, **options: Any) -> list[dict[str, Any]]:
+    """Rows of a question as dicts."""
+    return asked(control, **options).frame.to_dicts()
+
+
+def _readable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Bytes as hex, so that every column can be printed."""
+    import polars as pl
+
+    binary = [name for name, dtype in frame.schema.items() if dtype == pl.Binary]
+    return frame.with_columns(pl.col(name).bin.encode("hex") for name in binary)
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Lists joined by `;`, for CSV."""
+    import polars as pl
+
+    lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
+    return frame.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join(";") for name in lists)
+
+
+def _labels(control: Control, frame: pl.DataFrame) -> dict[str, str]:
+    if "callset_id" not in frame.columns:
+        return {}
+    return {c.callset_id: c.label for c in control.ledger.callsets(control.settings.tenant)}
+
+
+def _variant_lines(frame: pl.DataFrame, labels: dict[str, str]) -> Iterable[str]:
+    if frame.is_empty():
+        return []
+    rows = frame.to_dicts()
+    for row in rows:
+        row["callset"] = labels.get(row.get("callset_id", ""), row.get("callset_id", ""))
+        row["tier"] = row["tier"] or "?"
+        row["reasons"] = ", ".join(row["reasons"] or [])
+        for allele in ("ref", "alt"):
+            text = row[allele] or "."
+            row[allele] = text if len(text) <= LONGEST_ALLELE else f"{text[:12]}…({len(text)})"
+        if row["population_af"] is not None:
+            row["population_af"] = f"{row['population_af']:.2g}"
+    heads = [name for name in SHOWN if name in rows[0]]
+    shown = [{"population_af": "af", "hgvs_p": "protein"}.get(name, name) for name in heads]
+    return table_lines(shown, [[row[name] for name in heads] for row in rows], right=("pos", "af"))
+
+
+def _notes(result: QueryResult) -> None:
+    """On stderr: what a tier is, what was cut off, what is still on its way."""
+    shown = result.frame.height
+    if shown:
+        stderr_line(f"{shown:,} of {result.total:,} variants. A tier is {TRIAGE_NOTE}; ? is unknown.")
+    else:
+        stderr_line("no variant meets all of it.")
+    if result.still_loading:
+        stderr_line("still loading: " + ", ".join(printable(callset) for callset in result.still_loading))
+
+
+@app.command("graph")
+@verb
+def graph(
+    call: Call,
+    question: Annotated[
+        str | None, typer.Argument(help="A canned question; without one they are listed.")
+    ] = None,
+    values: Annotated[list[str] | None, typer.Argument(help="What it asks about, as NAME=VALUE.")] = None,
+    cypher: Annotated[str | None, typer.Option("--cypher", help="A query of your own, read-only.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Rows at most.")] = DEFAULT_LIMIT,
+) -> int:
+    """Ask the graph: who shares a variant, which genes a sample has hits in, or a Cypher query."""
+    raise NotImplementedError
