@@ -176,7 +176,7 @@ def _make_tables(graph: Any) -> None:
 
 
 def _add(graph: Any, rows: GraphRows, check: Callable[[], None]) -> int:
-    """Nodes that are not there yet, then every edge of the callset; the number of its alleles."""
+    """Nodes that are not there yet, then every edge of the callset; its alleles, counted there."""
     for name, columns in NODES.items():
         _copy_new_nodes(graph, name, rows.nodes[name].select(columns.keys()))
     for name, frame in rows.edges.items():
@@ -185,7 +185,11 @@ def _add(graph: Any, rows: GraphRows, check: Callable[[], None]) -> int:
     for frame in rows.carries:
         check()
         _copy_edges(graph, "CARRIES", frame)
-    return rows.n_alleles
+    counted = "MATCH (c:Callset)-[r:CONTAINS]->(:Variant) WHERE c.`key` = $callset RETURN count(*)"
+    n_alleles = int(rows_of(graph, counted, {"callset": rows.callset_id})[0][0])
+    if n_alleles != rows.n_alleles:
+        raise StoreUnavailable(where="Kuzu", expected=f"{rows.n_alleles:,} alleles", got=f"{n_alleles:,}")
+    return n_alleles
 
 
 def _copy_new_nodes(graph: Any, name: str, frame: pl.DataFrame) -> None:

@@ -232,6 +232,34 @@ def carriers(genotypes: pl.DataFrame, alleles: pl.DataFrame, n_samples: int) -> 
         )
 
 
+def sample_calls(genotypes: pl.DataFrame, sample_no: int, n_samples: int) -> pl.DataFrame:
+    """What one sample carries: record_no, alt_index (Int16), zygosity as in `carriers`; a row per allele.
+
+    genotypes: record_no and gt of all n_samples. sample_no: from 0.
+    """
+    called = genotypes.filter(pl.col("gt").is_not_null())
+    dtype = called.schema["gt"]
+    width = dtype.shape[0] if isinstance(dtype, pl.Array) else 0
+    if not called.height or not width:
+        return pl.DataFrame(schema={"record_no": pl.Int64, "alt_index": pl.Int16, "zygosity": pl.String})
+    ploidy = width // n_samples
+    own = called["gt"].to_numpy().reshape(called.height, n_samples, ploidy)[:, sample_no, :]
+    one = called.select("record_no").with_columns(
+        pl.Series("gt", np.ascontiguousarray(own), dtype=pl.Array(pl.Int16, ploidy))
+    )
+    alleles = (
+        one.explode("gt")
+        .select("record_no", pl.col("gt").alias("alt_index"))
+        .filter(pl.col("alt_index") > 0)
+        .unique()
+        .sort("record_no", "alt_index")
+    )
+    return pl.concat([*carriers(one, alleles, 1), alleles.head(0).with_columns(_NOBODY)]).drop("sample_no")
+
+
+_NOBODY = [pl.lit(0, dtype=pl.UInt32).alias("sample_no"), pl.lit("").alias("zygosity")]
+
+
 def _keyed(kept: list[pl.DataFrame], assembly: str) -> pl.DataFrame:
     """The alleles in scope with `assembly` and `key`; one without ALT is keyed by its place and REF."""
     if not kept:
