@@ -1,0 +1,12 @@
+"""The ledger: the small durable facts. SQLAlchemy Core on SQLite (WAL), Alembic migrations.
+
+schema.py           tables, and the revision that the code expects
+migrations/         from one revision to the next
+database.py         opening, transactions, the database's clock, vendor errors mapped
+holder.py           which process holds something, and whether it is gone
+leases.py           the right to write, for a time, with a fence
+callsets.py         callsets: states, resolving what a person typed, forgetting
+announcements.py    announcements and claims: who was first to publish
+loads.py            loads of the stores, versions of the graph
+ledger.py           Ledger: all of it behind one door
+"""

@@ -1,0 +1,162 @@
+"""Announcements and claims: who was first to publish a callset. The first complete one of a generation wins.
+
+Every publish_id that was ever recorded is remembered with its generation, so that a message from before a `forget`
+never brings the callset back. Not here: what an announcement says (domain/stream/announcement.py).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+
+from vcf_pipeline.adapters.ledger import schema
+from vcf_pipeline.adapters.ledger.callsets import FRESH, get, update
+from vcf_pipeline.adapters.ledger.database import Database
+from vcf_pipeline.adapters.ledger.holder import Holder
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream.announcement import Announcement
+
+Verdict = Literal["accepted", "repeated", "superseded"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """won: this publish_id may announce. Else published_as, label: what stands there; has_other_settings: that it was
+    read with other settings, so that replacing it would change something.
+    """
+
+    won: bool
+    published_as: str | None = None
+    label: str | None = None
+    has_other_settings: bool = False
+
+
+class Announcements:
+    """Part of `Ledger`."""
+
+    database: Database
+
+    def record_announcement(self, announced: Announcement) -> Verdict:
+        """accepted: the callset is to be read from it. repeated: it, or an equal one before it, is recorded already.
+
+        superseded: it was recorded before a forget, or an older publication with other settings came late.
+        """
+        table = schema.announcements
+        key = announced.key
+        with self.database.writing() as connection:
+            now = self.database.now(connection)
+            callset = get(connection, key)
+            generation = callset.generation if callset is not None else 0
+            before = connection.execute(sa.select(table).where(table.c.id == announced.id)).one_or_none()
+            if before is not None:
+                if before.generation != generation or (callset is not None and callset.state == "forgotten"):
+                    return "superseded"
+                return "repeated"
+            rival = self._accepted(connection, key, generation)
+            verdict: Verdict = "accepted"
+            if callset is not None and callset.state == "refused":
+                verdict = "repeated"
+            elif rival is not None:
+                if rival.settings_fingerprint == announced.settings_fingerprint:
+                    verdict = "repeated"
+                elif rival.publish_id > announced.publish_id:
+                    verdict = "superseded"  # UUIDv7: the greater one was begun later
+            if verdict == "accepted" and rival is not None:
+                connection.execute(sa.update(table).where(table.c.id == rival.id).values(is_accepted=False))
+            connection.execute(
+                sa.insert(table).values(
+                    id=announced.id,
+                    tenant=key.tenant,
+                    callset_id=key.callset_id,
+                    generation=generation,
+                    publish_id=announced.publish_id,
+                    is_accepted=verdict == "accepted",
+                    body=json.dumps(announced.to_dict()),
+                    recorded_at=now,
+                )
+            )
+            if verdict == "accepted":
+                _take_over(connection, announced, now)
+        return verdict
+
+    def announcement(self, key: PartitionKey) -> Announcement | None:
+        """The accepted one of the callset's generation."""
+        with self.database.reading() as connection:
+            callset = get(connection, key)
+            return None if callset is None else self._accepted(connection, key, callset.generation)
+
+    def claim_publication(self, tenant: str, callset_id: str, publish_id: str, settings_fingerprint: str) -> Claim:
+        """Ask to be the one who announces. A claim whose holder died before announcing goes to the next."""
+        table = schema.claims
+        key = PartitionKey(tenant, callset_id)
+        with self.database.writing() as connection:
+            callset = get(connection, key)
+            generation = callset.generation if callset is not None else 0
+            rival = self._accepted(connection, key, generation)
+            if rival is not None and rival.publish_id != publish_id:
+                other = rival.settings_fingerprint != settings_fingerprint
+                label = callset.label if callset is not None else rival.label
+                return Claim(won=False, published_as=str(key), label=label, has_other_settings=other)
+            mine = (table.c.tenant == tenant) & (table.c.callset_id == callset_id) & (table.c.generation == generation)
+            claim = connection.execute(sa.select(table).where(mine)).one_or_none()
+            if (
+                claim is not None
+                and claim.publish_id != publish_id
+                and claim.settings_fingerprint == settings_fingerprint
+                and not Holder.from_text(claim.holder).is_surely_gone()
+            ):
+                return Claim(won=False, published_as=str(key))
+            connection.execute(sa.delete(table).where(mine))
+            connection.execute(
+                sa.insert(table).values(
+                    tenant=tenant,
+                    callset_id=callset_id,
+                    generation=generation,
+                    publish_id=publish_id,
+                    settings_fingerprint=settings_fingerprint,
+                    holder=Holder.of_this_process().to_text(),
+                    claimed_at=self.database.now(connection),
+                )
+            )
+        return Claim(won=True)
+
+    def _accepted(self, connection: sa.Connection, key: PartitionKey, generation: int) -> Announcement | None:
+        table = schema.announcements
+        body = connection.execute(
+            sa.select(table.c.body).where(
+                table.c.tenant == key.tenant,
+                table.c.callset_id == key.callset_id,
+                table.c.generation == generation,
+                table.c.is_accepted,
+            )
+        ).scalar_one_or_none()
+        return None if body is None else Announcement.from_dict(json.loads(body))
+
+
+def _take_over(connection: sa.Connection, announced: Announcement, now: float) -> None:
+    """The callset as the announcement has it. A done one with the same settings stays done: nothing is new in it."""
+    key = announced.key
+    callset = get(connection, key)
+    given = {
+        "sha256": announced.sha256,
+        "size_bytes": announced.size_bytes,
+        "assembly": announced.assembly,
+        "reader_settings": json.dumps(announced.reader_settings),
+        "settings_fingerprint": announced.settings_fingerprint,
+        "path": "stream",
+        "updated_at": now,
+    }
+    if callset is None:
+        names = {"tenant": key.tenant, "callset_id": key.callset_id, "generation": 0, "created_at": now}
+        told = {"label": announced.label, "uri": announced.uri, "correlation_id": announced.correlation_id}
+        connection.execute(sa.insert(schema.callsets).values(state="announced", **names, **told, **given, **FRESH))
+    elif callset.state == "forgotten":
+        told = {"label": announced.label, "uri": announced.uri, "correlation_id": announced.correlation_id}
+        update(connection, key, state="announced", **told, **given, **FRESH)
+    elif callset.settings_fingerprint != announced.settings_fingerprint:
+        update(connection, key, state="announced", **given, **FRESH)
+    elif callset.state in ("registered", "failed"):
+        update(connection, key, state="announced", **given)

@@ -1,0 +1,310 @@
+"""Callsets: what is registered or announced, how far each is, and forgetting.
+
+States: registered or announced → running → done; failed, refused, forgotten. Every change names the generation it is
+about, so that work begun before a `forget` cannot write its end. Not here: announcements (announcements.py), tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from vcf_pipeline.adapters.ledger import schema
+from vcf_pipeline.adapters.ledger.database import Database
+from vcf_pipeline.domain.errors import AmbiguousCallset, Superseded, UnknownPartition
+from vcf_pipeline.domain.identity import PartitionKey
+
+State = Literal["registered", "announced", "running", "done", "failed", "refused", "forgotten"]
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Callset:
+    """A row of the ledger. path: how it came, "batch" or "stream". digest, records, alleles, rejected: once done.
+
+    attempts: failed tries of this generation. reason, code: of the last failure or refusal; is_permanent: whether a
+    rerun may cure it. created_at, updated_at: seconds since 1970.
+    """
+
+    tenant: str
+    callset_id: str
+    generation: int
+    state: State
+    label: str
+    uri: str
+    sha256: str
+    size_bytes: int
+    assembly: str | None
+    reader_settings: dict[str, Any]
+    settings_fingerprint: str
+    correlation_id: str
+    path: str
+    records: int | None
+    alleles: int | None
+    rejected: int | None
+    digest: str | None
+    reason: str | None
+    code: str | None
+    is_permanent: bool
+    attempts: int
+    run_id: str | None
+    created_at: float
+    updated_at: float
+
+    @property
+    def key(self) -> PartitionKey:
+        return PartitionKey(self.tenant, self.callset_id)
+
+
+FRESH: dict[str, Any] = {
+    "records": None,
+    "alleles": None,
+    "rejected": None,
+    "digest": None,
+    "reason": None,
+    "code": None,
+    "is_permanent": False,
+    "attempts": 0,
+    "run_id": None,
+}
+"""What a callset starts with, and starts again with when its settings change or it comes back."""
+
+
+def from_row(row: sa.Row[Any]) -> Callset:
+    values = dict(row._mapping)
+    values["reader_settings"] = json.loads(values["reader_settings"])
+    return Callset(**values)
+
+
+class Callsets:
+    """Part of `Ledger`."""
+
+    database: Database
+
+    def register(
+        self,
+        tenant: str,
+        callset_id: str,
+        *,
+        label: str,
+        uri: str,
+        sha256: str,
+        size_bytes: int,
+        assembly: str | None,
+        reader_settings: dict[str, Any],
+        settings_fingerprint: str,
+        correlation_id: str,
+    ) -> tuple[Callset, bool]:
+        """The callset, and whether this made it or brought it back. The same bytes are the same callset.
+
+        Other reader settings make a callset stale, not another one: it is registered again and keeps its label.
+        One that was refused is looked at again: the program may have learned to read it.
+        """
+        table = schema.callsets
+        key = PartitionKey(tenant, callset_id)
+        with self.database.writing() as connection:
+            now = self.database.now(connection)
+            found = get(connection, key)
+            given = {
+                "uri": uri,
+                "reader_settings": json.dumps(reader_settings),
+                "settings_fingerprint": settings_fingerprint,
+                "updated_at": now,
+            }
+            if found is None:
+                values = {
+                    "tenant": tenant,
+                    "callset_id": callset_id,
+                    "generation": 0,
+                    "state": "registered",
+                    "label": label,
+                    "sha256": sha256,
+                    "size_bytes": size_bytes,
+                    "assembly": assembly,
+                    "correlation_id": correlation_id,
+                    "path": "batch",
+                    "created_at": now,
+                }
+                connection.execute(sa.insert(table).values(**values, **given, **FRESH))
+            elif found.state in ("forgotten", "refused"):
+                given |= {
+                    "state": "registered",
+                    "label": label,
+                    "correlation_id": correlation_id,
+                    "path": "batch",
+                }
+                update(connection, key, **given, **FRESH)
+            elif found.settings_fingerprint != settings_fingerprint:
+                update(connection, key, state="registered", **given, **FRESH)
+            elif found.uri != uri:
+                update(connection, key, uri=uri)
+            registered = get(connection, key)
+        assert registered is not None  # noqa: S101 - written above, in the same transaction
+        return registered, found is None or found.state == "forgotten"
+
+    def callset(self, key: PartitionKey) -> Callset | None:
+        with self.database.reading() as connection:
+            return get(connection, key)
+
+    def callsets(self, tenant: str | None = None, states: Sequence[str] | None = None) -> list[Callset]:
+        """In the order in which they came; of every tenant where none is named."""
+        table = schema.callsets
+        query = sa.select(table).order_by(table.c.created_at, table.c.callset_id)
+        if tenant is not None:
+            query = query.where(table.c.tenant == tenant)
+        if states is not None:
+            query = query.where(table.c.state.in_(states))
+        with self.database.reading() as connection:
+            return [from_row(row) for row in connection.execute(query)]
+
+    def resolve(self, tenant: str, text: str) -> Callset:
+        """What a person means: a partition key, a callset_id, a prefix of one, or a label; of this tenant alone.
+
+        Raises UnknownPartition, or AmbiguousCallset(candidates).
+        """
+        wanted = text.removeprefix(f"{tenant}/")
+        known = [one for one in self.callsets(tenant) if one.state != "forgotten"]
+        exact = [one for one in known if one.callset_id == wanted]
+        found = exact or [one for one in known if one.label == text]
+        if not found and wanted:
+            found = [one for one in known if one.callset_id.startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        shown = repr(text[:_SHOWN])
+        if not found:
+            raise UnknownPartition(
+                where=f"tenant {tenant}",
+                expected="a callset: a partition key, an id, the start of one, or a label",
+                got=shown,
+                repair="`vcf-pipeline callsets list` shows the ones there are.",
+            )
+        candidates = [str(one.key) for one in found]
+        raise AmbiguousCallset(
+            where=f"tenant {tenant}",
+            expected="one callset",
+            got=f"{shown}, which is {len(found)} of them",
+            repair=f"Name one of {', '.join(candidates[:5])}.",
+            candidates=candidates,
+        )
+
+    def mark_running(self, key: PartitionKey, run_id: str, *, generation: int) -> None:
+        """Raises Superseded, as every mark does, when the callset was forgotten since."""
+        self._mark(key, generation, state="running", run_id=run_id)
+
+    def mark_done(
+        self, key: PartitionKey, *, records: int, alleles: int, rejected: int, digest: str, generation: int
+    ) -> None:
+        values = {**FRESH, "records": records, "alleles": alleles, "rejected": rejected, "digest": digest}
+        self._mark(key, generation, state="done", **{name: v for name, v in values.items() if name != "run_id"})
+
+    def mark_failed(self, key: PartitionKey, reason: str, code: str, *, permanent: bool, generation: int) -> None:
+        """Counts the attempt."""
+        attempts = schema.callsets.c.attempts + 1
+        self._mark(
+            key,
+            generation,
+            state="failed",
+            reason=reason,
+            code=code,
+            is_permanent=permanent,
+            attempts=attempts,
+        )
+
+    def mark_refused(self, key: PartitionKey, reason: str, code: str, *, generation: int) -> None:
+        """Final: the input cannot become a callset."""
+        self._mark(key, generation, state="refused", reason=reason, code=code, is_permanent=True)
+
+    def note_attempt(self, key: PartitionKey, *, generation: int) -> None:
+        """Reconciling has asked for a run again."""
+        self._mark(key, generation, attempts=schema.callsets.c.attempts + 1)
+
+    def forget(self, key: PartitionKey) -> int:
+        """Raise the generation, end every lease of the callset, mark its loads dead; the new generation.
+
+        One transaction: whoever still works on it is fenced out from here on. Raises UnknownPartition.
+        """
+        with self.database.writing() as connection:
+            found = get(connection, key)
+            if found is None:
+                raise UnknownPartition(
+                    where=f"partition {key}",
+                    expected="a callset of the ledger",
+                    got="an unknown one",
+                    repair="`vcf-pipeline callsets list` shows the ones there are.",
+                )
+            update(
+                connection,
+                key,
+                state="forgotten",
+                generation=found.generation + 1,
+                updated_at=self.database.now(connection),
+                **FRESH,
+            )
+            leases, loads, queue = schema.leases, schema.loads, schema.graph_queue
+            connection.execute(
+                sa.update(leases)
+                .where(leases.c.name.endswith(f"/{key}", autoescape=True))
+                .values(fence=leases.c.fence + 1, is_held=False)
+            )
+            mine = (loads.c.tenant == key.tenant) & (loads.c.callset_id == key.callset_id)
+            stores = connection.execute(sa.select(loads.c.store).where(mine).distinct()).scalars().all()
+            connection.execute(sa.update(loads).where(mine).values(state="dead"))
+            for store in stores:
+                raise_store_version(connection, store, key.tenant)
+            connection.execute(
+                sa.delete(queue).where(queue.c.tenant == key.tenant, queue.c.callset_id == key.callset_id)
+            )
+        return found.generation + 1
+
+    def _mark(self, key: PartitionKey, generation: int, **values: Any) -> None:
+        table = schema.callsets
+        with self.database.writing() as connection:
+            changed = connection.execute(
+                sa.update(table)
+                .where(
+                    table.c.tenant == key.tenant,
+                    table.c.callset_id == key.callset_id,
+                    table.c.generation == generation,
+                    table.c.state != "forgotten",
+                )
+                .values(updated_at=self.database.now(connection), **values)
+            )
+            if changed.rowcount != 1:
+                raise Superseded(
+                    where=f"callset {key}",
+                    expected=f"generation {generation}",
+                    got="a newer one, or none",
+                    repair="The callset was forgotten meanwhile; publish or register it to have it again.",
+                )
+
+
+def get(connection: sa.Connection, key: PartitionKey) -> Callset | None:
+    """The callset, within the caller's transaction."""
+    table = schema.callsets
+    row = connection.execute(
+        sa.select(table).where(table.c.tenant == key.tenant, table.c.callset_id == key.callset_id)
+    ).one_or_none()
+    return None if row is None else from_row(row)
+
+
+def update(connection: sa.Connection, key: PartitionKey, **values: Any) -> None:
+    table = schema.callsets
+    connection.execute(
+        sa.update(table).where(table.c.tenant == key.tenant, table.c.callset_id == key.callset_id).values(**values)
+    )
+
+
+def raise_store_version(connection: sa.Connection, store: str, tenant: str) -> int:
+    """The tenant's next version of a store: what tells a reader that its list of hidden loads is old."""
+    table = schema.store_versions
+    mine = (table.c.store == store) & (table.c.tenant == tenant)
+    version = (connection.execute(sa.select(table.c.version).where(mine)).scalar_one_or_none() or 0) + 1
+    if version == 1:
+        connection.execute(sa.insert(table).values(store=store, tenant=tenant, version=1))
+    else:
+        connection.execute(sa.update(table).where(mine).values(version=version))
+    return version

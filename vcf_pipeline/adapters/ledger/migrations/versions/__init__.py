@@ -1,0 +1,4 @@
+"""A file per revision.
+
+first_tables.py    0001: callsets, announcements, claims, leases, loads, graph versions
+"""

@@ -1,0 +1,130 @@
+"""Runs our programs as a person would: as processes of their own, with a scratch home, and ends them by force.
+
+Not here: what is asserted of them (journeys/).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+# A step that takes longer than this on two busy cores is stuck.
+PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A program that ended: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """stdout of --json: one object a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """The caller's, without any setting of ours but this home."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "DAGSTER_HOME" and not (name.startswith("VCF_PIPELINE_") and "_TEST_" not in name)
+    }
+    return {**kept, "VCF_PIPELINE_HOME": str(home), **more}
+
+
+def vcf_pipeline(home: Path, *words: str | Path, check: bool = True, **more: str) -> Ended:
+    """One command to its end; an unexpected exit code shows all it said."""
+    done = subprocess.run(
+        [BIN / "vcf-pipeline", *map(str, words)],
+        env=environment(home, **more),
+        cwd=home.parent,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    ended = Ended(done.returncode, done.stdout, done.stderr)
+    assert not check or ended.code == 0, f"{words} ended with {ended.code}\n{ended.out}\n{ended.err}"
+    return ended
+
+
+def start(home: Path, *words: str | Path, **more: str) -> subprocess.Popen[str]:
+    """One command, left running, in a process group of its own."""
+    return subprocess.Popen(
+        [BIN / "vcf-pipeline", *map(str, words)],
+        env=environment(home, **more),
+        cwd=home.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_group(process: subprocess.Popen[Any]) -> None:
+    """kill -9 of the process and all it started; waits until it is gone."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        process.wait(timeout=PATIENCE_SECONDS)
+
+
+def wait_until(is_so: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """The first true answer; fails with `what` when none comes in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = is_so()
+        if answer:
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"not seen within {seconds:.0f} s: {what}")
+
+
+@contextmanager
+def dagster_daemon(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The real daemon on the real workspace; ended with everything it started."""
+    printed = vcf_pipeline(home, "env").out
+    exported = dict(
+        line.removeprefix("export ").split("=", 1) for line in printed.splitlines() if line.startswith("export ")
+    )
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            [BIN / "dagster-daemon", "run", "-w", ROOT / "workspace.yaml"],
+            env=environment(home) | {name: value.strip("'\"") for name, value in exported.items()},
+            cwd=home.parent,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                pass
+        kill_group(process)
+
+
+def callsets(home: Path) -> dict[str, dict[str, Any]]:
+    """By partition key, as `callsets list --json` has them."""
+    return {record["partition"]: record for record in vcf_pipeline(home, "callsets", "list", "--json").records}
