@@ -38,9 +38,7 @@ LISTED = (
 @verb
 def list_callsets(
     call: Call,
-    state: Annotated[
-        str | None, typer.Option("--state", help="Only these states, as in running,failed.")
-    ] = None,
+    state: Annotated[str | None, typer.Option("--state", help="Only these states, as in running,failed.")] = None,
     forgotten: Annotated[bool, typer.Option("--forgotten", help="Those that were forgotten, too.")] = False,
 ) -> None:
     """List a tenant's callsets."""
@@ -90,9 +88,7 @@ def show(call: Call, callset: CallsetArgument) -> None:
         for asset in ("parsed_variants", "triaged_variants"):
             manifest = control.tables.manifest(found.tenant, found.callset_id, asset)
             record[asset] = manifest and {
-                "manifest": str(
-                    control.tables.root / found.tenant / found.callset_id / asset / "manifest.json"
-                ),
+                "manifest": str(control.tables.root / found.tenant / found.callset_id / asset / "manifest.json"),
                 "digest": manifest.digest,
                 "created_at": manifest.created_at,
                 "parts": len(manifest.parts),
@@ -123,8 +119,13 @@ def forget(
         if not yes and not _confirmed(found):
             stderr_line("nothing was done.")
             return 1
-        stores = {"lancedb": control.lancedb, "kuzu": control.kuzu}
-        forget_callset(found.key, ledger=control.ledger, tables=control.tables, stores=stores)
+        forget_callset(
+            found.key,
+            ledger=control.ledger,
+            tables=control.tables,
+            lancedb=control.lancedb,
+            kuzu=control.kuzu,
+        )
         forget_partition(control, found.key)
     record = {"partition": str(found.key), "label": found.label, "forgotten": True}
     call.emit(record, [f"forgotten: {printable(found.label)}  ({found.key})"])
@@ -133,9 +134,7 @@ def forget(
 
 def _confirmed(callset: Callset) -> bool:
     if not sys.stdin.isatty():
-        raise typer.BadParameter(
-            "forget asks before it removes, and there is nobody to ask here: give --yes."
-        )
+        raise typer.BadParameter("forget asks before it removes, and there is nobody to ask here: give --yes.")
     alleles = f"{callset.alleles:,} alleles" if callset.alleles is not None else "no tables yet"
     return typer.confirm(f"Forget {printable(callset.label)} ({callset.key}, {alleles})?", err=True)
 

@@ -19,7 +19,7 @@ from vcf_pipeline.domain.errors import BadSetting, PipelineError, UnknownPartiti
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.settings import Settings, checkout_root
 from vcf_pipeline.stages.complete import STORES, complete_callset
-from vcf_pipeline.wiring import Control, Progress
+from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset

@@ -108,7 +108,9 @@ def _parse(
         "vcf_version": manifest.vcf_version,
         "assembly": f"{manifest.assembly or 'unknown'}: {manifest.assembly_reason}",
         "digest": report.digest,
-        "manifest": dg.MetadataValue.path(str(control.tables.manifest_path(key.tenant, key.callset_id, "parsed_variants"))),
+        "manifest": dg.MetadataValue.path(
+            str(control.tables.manifest_path(key.tenant, key.callset_id, "parsed_variants"))
+        ),
         "variants_per_contig": contig_plot(report.per_contig),
     }
     if report.defects:
@@ -146,9 +148,7 @@ def _checks(control: Control, callset: Callset) -> list[CheckOutcome]:
     ]
 
 
-def _openers(
-    control: Control, callset: Callset, path: str
-) -> list[Callable[[], AbstractContextManager[BatchSource]]]:
+def _openers(control: Control, callset: Callset, path: str) -> list[Callable[[], AbstractContextManager[BatchSource]]]:
     """Where the callset can be read from, best first: the announced stream, then its file; on a batch run reversed."""
     announcement = control.ledger.announcement(callset.key)
     if announcement is None:

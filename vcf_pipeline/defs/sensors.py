@@ -18,8 +18,6 @@ from vcf_pipeline.domain.stream.run_plan import Limits, Progress, RunPlanned, Vi
 from vcf_pipeline.wiring import Control
 
 
-
-
 @dg.sensor(
     name="callset_sensor",
     job=variants_job,

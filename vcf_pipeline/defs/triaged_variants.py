@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     ],
     metadata={"dagster/column_schema": column_schema(TRIAGED)},
 )
-def triaged_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult[Any]:
+def triaged_variants(
+    context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]
+) -> dg.MaterializeResult[Any]:
     """Tier 1 to 4 with reason codes, or unknown where nothing is known. A triage, never a diagnosis.
 
     Evidence is the callset's own: ClinVar fields, consequences, population frequencies, FILTER, QUAL and genotypes.
@@ -104,4 +106,3 @@ def _best_rows(control: Control, callset: Callset) -> pl.DataFrame:
         pl.col("record_no").is_in(best["record_no"].to_list())
     )
     return best.lazy().join(alleles, on=["record_no", "alt_index"], how="left").collect()
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 from vcf_pipeline.adapters.ledger.ledger import Ledger
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.stages.load import is_load_of
 
 STORES = ("lancedb", "kuzu")
 
