@@ -73,6 +73,8 @@ class LineReader:
         self.warnings: list[str] = []
         self._offset = 0
         head = self._read_header()
+        if b"\0" in head:
+            raise self._refused("a VCF header", "NUL bytes in it")
         self._line = head.count(b"\n") + 1
         try:
             self.header_text = head.decode()
@@ -116,8 +118,6 @@ class LineReader:
             piece = piece[len(_BOM) :]
         if not piece.startswith(b"#") and piece.lstrip(b"\r\n \t")[:1] != b"#":
             raise self._refused("a VCF header", repr(piece[:40].decode("utf-8", "backslashreplace")))
-        if b"\0" in piece[:4096]:
-            raise self._refused("a VCF header", "binary bytes")
         return piece
 
     def _end_of_header(self, buffer: bytes, at: int) -> tuple[int, int]:
@@ -136,29 +136,40 @@ class LineReader:
         return NotAVcf(where=self._path, expected=expected, got=got, repair=repair)
 
     def blocks(self, block_bytes: int, max_lines: int) -> Iterator[LineBlock]:
-        """Blocks of about block_bytes and at most max_lines; a longer line is a block of its own.
+        """Blocks of up to block_bytes and max_lines; a longer line is a block of its own.
 
         Raises Truncated for a line above LINE_LIMIT (its newline never came).
         """
         cutter = BlockCutter(self._line, self._offset, max_lines)
         parts, size = [self._rest] if self._rest else [], len(self._rest)
+        self._rest = b""
         for piece in self._pieces:
             parts.append(piece)
             size += len(piece)
             if size < block_bytes or (b"\n" not in piece and size <= LINE_LIMIT):
                 continue
             buffer = b"".join(parts)
-            cut = buffer.rfind(b"\n") + 1
-            if cut == 0 and size > LINE_LIMIT:
+            at = 0
+            while size - at >= block_bytes and (end := _end_of_lines(buffer, at, block_bytes)):
+                yield from cutter.cut(buffer[at:end])
+                at = end
+            if size - at > LINE_LIMIT:
                 raise Truncated(
                     where=f"{self._path} line {cutter.line}",
                     expected=f"lines of at most {LINE_LIMIT >> 20} MiB",
-                    got=f"{size} bytes without a newline",
+                    got=f"{size - at} bytes without a newline",
                     repair="Check the file's line ends.",
                     code="LINE_TOO_LONG",
                 )
-            if cut:
-                yield from cutter.cut(buffer[:cut])
-            parts, size = [buffer[cut:]] if cut < len(buffer) else [], len(buffer) - cut
-        if size:
-            yield from cutter.cut(b"".join(parts))
+            parts, size = ([buffer[at:]], size - at) if at < size else ([], 0)
+        rest = b"".join(parts)
+        at = 0
+        while at < size:
+            end = (size - at > block_bytes and _end_of_lines(rest, at, block_bytes)) or size
+            yield from cutter.cut(rest[at:end])
+            at = end
+
+
+def _end_of_lines(text: bytes, at: int, block_bytes: int) -> int:
+    """Where the last line within block_bytes from `at` ends, else the first line beyond; 0 when none ends."""
+    return text.rfind(b"\n", at, at + block_bytes) + 1 or text.find(b"\n", at) + 1

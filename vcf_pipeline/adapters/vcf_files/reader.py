@@ -112,9 +112,7 @@ def open_reader(path: str, settings: ReaderSettings, *, sha256: str | None = Non
         stack.callback(file.close)
         first = file.read()
         if not first:
-            raise NotAVcf(
-                where=path, expected="a VCF or BCF file", got="0 bytes", repair="Write the file again."
-            )
+            raise NotAVcf(where=path, expected="a VCF or BCF file", got="0 bytes", repair="Write the file again.")
         pieces = inflated(file, first, compression_of(path, first))
         start = next(pieces, b"")
         is_bcf = start.startswith(BCF_MAGIC)
@@ -126,7 +124,7 @@ def open_reader(path: str, settings: ReaderSettings, *, sha256: str | None = Non
                 repair="Choose the engine `auto` or `cyvcf2`.",
             )
         # a text that is no VCF is refused before htslib sees it
-        lines = None if is_bcf else LineReader(path, chain([start], pieces))
+        lines = None if is_bcf else LineReader(path, chain([start] if start else [], pieces))
         header = None if lines is None else _header(path, lines.header_text, lines.warnings)
         progress: Callable[[], tuple[int, int]]
         if header is None or lines is None or settings.engine == "cyvcf2":

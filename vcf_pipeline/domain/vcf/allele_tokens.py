@@ -81,11 +81,7 @@ def classify_alts(b: Array, off: Array, length: Array, bases: Array, kind: Array
                 other += 1
         if opening + closing > 0:
             # t[p[  t]p]  ]p]t  [p[t : two brackets of one kind round a mate
-            kind[r] = (
-                BREAKEND
-                if (opening == 2 and closing == 0) or (opening == 0 and closing == 2)
-                else NOT_AN_ALLELE
-            )
+            kind[r] = BREAKEND if (opening == 2 and closing == 0) or (opening == 0 and closing == 2) else NOT_AN_ALLELE
         elif other == 0:
             kind[r] = SEQUENCE
         elif other == 1 and size > 1 and (first == 46 or last == 46):

@@ -132,9 +132,7 @@ def core_columns(
         alt,
         pl.Series("alt_index", rows.alt_index),
         numbers("qual", qual, has_qual),
-        text_lists(
-            "filter", block, rows.take(records.off[FILTER]), rows.take(records.length[FILTER]), SEMICOLON
-        ),
+        text_lists("filter", block, rows.take(records.off[FILTER]), rows.take(records.length[FILTER]), SEMICOLON),
         words("variant_type", type_code, VARIANT_TYPES),
         svtype,
         numbers("svlen", svlen, has_svlen),
@@ -165,10 +163,7 @@ def _svtype(block: Block, rows: AlleleRows, token: InfoTokens | None, symbol: pl
         frame = frame.with_columns(symbol=symbol.str.split(":").list.first())
         frame = frame.with_columns(svtype=pl.coalesce("svtype", "symbol"))
     return frame.select(
-        pl.when(pl.col("svtype").is_null() & pl.col("bnd"))
-        .then(pl.lit("BND"))
-        .otherwise("svtype")
-        .alias("svtype")
+        pl.when(pl.col("svtype").is_null() & pl.col("bnd")).then(pl.lit("BND")).otherwise("svtype").alias("svtype")
     )["svtype"]
 
 
@@ -274,12 +269,8 @@ def _keys(
                 pl.when(pl.Series(has_svlen[others])).then(pl.Series(np.abs(svlen[others])))
             ).to_series(),
             "start": pos[others] + skipped[others],
-            "ref_text": texts(
-                "r", block, (ref_off + skipped)[others], trimmed_ref[others], dot_is_null=False
-            ),
-            "alt_text": texts(
-                "a", block, (rows.alt_off + skipped)[others], trimmed_alt[others], dot_is_null=False
-            ),
+            "ref_text": texts("r", block, (ref_off + skipped)[others], trimmed_ref[others], dot_is_null=False),
+            "alt_text": texts("a", block, (rows.alt_off + skipped)[others], trimmed_alt[others], dot_is_null=False),
         },
         schema_overrides={"symbol": pl.String},
     )
@@ -287,9 +278,7 @@ def _keys(
     place = _bare_contig(old_chrm) + "-" + pl.col("pos").cast(pl.String) + "-"
     length = pl.coalesce("svlen", pl.col("end") - pl.col("pos"))
     spanned = "-" + pl.col("end").cast(pl.String) + "-" + length.cast(pl.String)
-    long = pl.concat_str(
-        _bare_contig(old_chrm), pl.col("start"), _short("ref_text"), _short("alt_text"), separator="-"
-    )
+    long = pl.concat_str(_bare_contig(old_chrm), pl.col("start"), _short("ref_text"), _short("alt_text"), separator="-")
     special = frame.select(
         pl.when(kind == SYMBOLIC)
         .then(place + pl.col("symbol") + spanned)

@@ -47,9 +47,7 @@ def numbers(name: str, values: Array, valid: Array) -> pl.Series:
 def number_array(values: Array, valid: Array) -> pa.Array:
     nulls = values.size - int(np.count_nonzero(valid))
     kind = pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(
-        kind, values.size, [bitmap(valid, nulls), pa.py_buffer(values)], null_count=nulls
-    )
+    return pa.Array.from_buffers(kind, values.size, [bitmap(valid, nulls), pa.py_buffer(values)], null_count=nulls)
 
 
 def text_array(block: Block, off: Array, length: Array, *, dot_is_null: bool = True) -> pa.Array:

@@ -54,9 +54,7 @@ _ALIASES = (
     ("GRCh38", re.compile(r"(?i)grch38|\bhg38\b|\bb38\b|hs38|\bhg38[._]|Homo_sapiens_assembly38")),
     ("T2T-CHM13", re.compile(r"(?i)t2t|chm13|\bhs1\b")),
 )
-_HINT_LINE = re.compile(
-    r"(?im)^##(?:reference|assembly|contig|VEP|VEP-command-line|SnpEffCmd|source|INFO)\b.*$"
-)
+_HINT_LINE = re.compile(r"(?im)^##(?:reference|assembly|contig|VEP|VEP-command-line|SnpEffCmd|source|INFO)\b.*$")
 _HINT_LIMIT = 20_000
 HG19_CHRM_LENGTH = 16_571
 
@@ -104,9 +102,7 @@ def _from_hints(header: Header) -> Assembly:
         name, reason = next(iter(hints.items()))
         return Assembly(name, reason)
     if hints:
-        return Assembly(
-            None, "the header's lines disagree: " + "; ".join(hints[name] for name in sorted(hints))
-        )
+        return Assembly(None, "the header's lines disagree: " + "; ".join(hints[name] for name in sorted(hints)))
     return Assembly(None, "no contig length and no line of the header names an assembly")
 
 

@@ -57,9 +57,7 @@ class ReaderSettings:
 
     def fingerprint(self) -> str:
         """16 hex digits over what changes the tables."""
-        record = {
-            key: value for key, value in self.as_record().items() if key not in ("engine", "block_bytes")
-        }
+        record = {key: value for key, value in self.as_record().items() if key not in ("engine", "block_bytes")}
         return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -240,7 +238,5 @@ def _with_missing(columns: list[pl.Series], n: int) -> pl.DataFrame:
     tail = {column.name: column for column in columns if column.name in VARIANTS_TAIL}
     ordered = [column for column in columns if column.name not in tail]
     for name, dtype in VARIANTS_TAIL.items():
-        ordered.append(
-            tail[name] if name in tail else pl.Series(name, [None], dtype=dtype).new_from_index(0, n)
-        )
+        ordered.append(tail[name] if name in tail else pl.Series(name, [None], dtype=dtype).new_from_index(0, n))
     return pl.DataFrame(ordered)

@@ -104,9 +104,7 @@ CATALOGUE: dict[str, Defect] = {row[0]: Defect(*row) for row in _TABLE}
 
 def defect(code: str) -> Defect:
     """The catalogue's entry; an unlisted code counts as a bad value."""
-    return CATALOGUE.get(code) or Defect(
-        code, "value", "a value as the header declares it", "Mend the value", "1.6"
-    )
+    return CATALOGUE.get(code) or Defect(code, "value", "a value as the header declares it", "Mend the value", "1.6")
 
 
 def shown(text: str) -> str:
@@ -140,9 +138,7 @@ class DefectLog:
     counts: dict[str, int] = field(default_factory=dict)
     first: First | None = None
 
-    def note(
-        self, code: str, column: str, lines: npt.NDArray[Any], text_of: Any, *, keep_raw: bool = False
-    ) -> None:
+    def note(self, code: str, column: str, lines: npt.NDArray[Any], text_of: Any, *, keep_raw: bool = False) -> None:
         """lines: numbers of the block's lines, repeats allowed. text_of(line) → the text that was met."""
         if lines.size == 0:
             return

@@ -298,8 +298,9 @@ def _gt(block: _Block, formats: _Formats, quick: _Calls, cells: _Cells) -> dict[
             phased = np.zeros((block.n, n_samples), np.uint8)
             gt[rows, :, :width] = slow
             phased[rows] = slow_phased
-            gt[quick.done, :, :2] = quick.gt[quick.done]
-            phased[quick.done] = quick.phased[quick.done]
+            if quick.done.any():
+                gt[quick.done, :, :2] = quick.gt[quick.done]
+                phased[quick.done] = quick.phased[quick.done]
         _note_calls(block, rows, off, length, status)
     elif "GT" not in formats.keys or not quick.done.any():
         gt, phased = np.zeros((block.n, n_samples, 1), np.int8), np.zeros((block.n, n_samples), np.uint8)

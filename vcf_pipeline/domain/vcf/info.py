@@ -96,8 +96,7 @@ class InfoReader:
     def __init__(self, header: Header, selection: tuple[str, ...] | None) -> None:
         self._selection = None if selection is None else frozenset(selection)
         self.keys = [
-            declared_key(field, wanted=selection is None or name in selection)
-            for name, field in header.info.items()
+            declared_key(field, wanted=selection is None or name in selection) for name, field in header.info.items()
         ]
         self._known = {key.name for key in self.keys}
         self._undeclared = 0
@@ -152,9 +151,7 @@ class InfoReader:
             with_value = block.text[at + size : at + size + 1] == b"="
             self._known.add(name)
             self._undeclared += 1
-            self.keys.append(
-                Key(name, "list" if with_value else "flag", "String", declared=False, wanted=wanted)
-            )
+            self.keys.append(Key(name, "list" if with_value else "flag", "String", declared=False, wanted=wanted))
         if len(self.keys) == before:
             return False
         self._build()
@@ -199,9 +196,7 @@ class InfoBlock:
         for row, key in enumerate(self.keys):
             if not self.seen[row]:
                 if key.wanted and key.declared:
-                    made.append(
-                        pl.Series(key.column, [None], dtype=key.dtype).new_from_index(0, rows.record.size)
-                    )
+                    made.append(pl.Series(key.column, [None], dtype=key.dtype).new_from_index(0, rows.record.size))
                 continue
             if not key.wanted:
                 log.raw[self.length[row] != ABSENT] = True
@@ -342,9 +337,7 @@ class _Column:
             self._wrong("INFO_NOT_FLOAT", wrong, off, length, row, whole)
         return number_array(values, valid)
 
-    def _wrong(
-        self, code: str, items: Array, off: Array, length: Array, row: Array | None, whole: bool
-    ) -> None:
+    def _wrong(self, code: str, items: Array, off: Array, length: Array, row: Array | None, whole: bool) -> None:
         """Items that are no numbers: empty ones, lists where one value is due, and the rest."""
         if items.size == 0:
             return
@@ -403,6 +396,4 @@ def info_raw(records: Records, rows: AlleleRows, log: DefectLog) -> pl.Series:
     if not keep.any():
         return pl.Series("info_raw", [None], dtype=pl.String).new_from_index(0, n)
     length = np.where(keep, rows.take(records.length[INFO]), np.int32(ABSENT)).astype(np.int32)
-    return to_series(
-        "info_raw", text_array(records.block, rows.take(records.off[INFO]), length, dot_is_null=False)
-    )
+    return to_series("info_raw", text_array(records.block, rows.take(records.off[INFO]), length, dot_is_null=False))

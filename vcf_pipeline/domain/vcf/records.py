@@ -215,9 +215,7 @@ def set_aside(records: Records, wrong: Array) -> None:
     records.reason[wrong] = reason
 
 
-def rejects(
-    records: Records, header: Header, first_record_no: int, first_line: int, byte_offset: int
-) -> pl.DataFrame:
+def rejects(records: Records, header: Header, first_record_no: int, first_line: int, byte_offset: int) -> pl.DataFrame:
     """A row of REJECTS per record set aside."""
     rows = []
     for record in np.flatnonzero(records.reason):

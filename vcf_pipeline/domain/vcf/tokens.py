@@ -226,9 +226,7 @@ def parse_ints(b: Array, off: Array, length: Array, out: Array, valid: Array, ba
 
 
 @njit(cache=True, nogil=True)
-def parse_floats(
-    b: Array, off: Array, length: Array, powers: Array, out: Array, valid: Array, bad: Array
-) -> int:
+def parse_floats(b: Array, off: Array, length: Array, powers: Array, out: Array, valid: Array, bad: Array) -> int:
     """Decimal numbers → out (float32, rounded once), valid (bool); rows that need a slower look → bad
     (int32).
 
