@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can check: imports, maps, names, what lies where, what a page must say.
+"""The rules of the house that a machine can check: imports, maps, names, what lies where, what pages say.
 
 Not here: the direction of imports among layers in general, which `lint-imports` holds by pyproject.toml.
 """

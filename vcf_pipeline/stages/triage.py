@@ -66,17 +66,16 @@ def triage_callset(
             got="none",
             repair=f"Run it again with the file, or materialise parsed_variants of {key} first.",
         )
-    inputs = {SOURCE: parsed.digest, "thresholds": thresholds.fingerprint()}
+    inputs = {
+        SOURCE: parsed.digest,
+        "thresholds": thresholds.fingerprint(),
+        # not part of the digest, and BA1's exceptions go by it
+        "assembly": parsed.assembly or "unknown",
+    }
     stored = tables.manifest(*where, ASSET)
-    if (
-        stored is not None
-        and not force
-        and not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs)
-    ):
+    if stored is not None and not force and not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs):
         return _report(stored, started, reused=True)
-    manifest = _write(
-        key, parsed, inputs, tables=tables, lease=lease, thresholds=thresholds, progress=progress
-    )
+    manifest = _write(key, parsed, inputs, tables=tables, lease=lease, thresholds=thresholds, progress=progress)
     return _report(manifest, started, reused=False)
 
 
@@ -97,9 +96,7 @@ def _write(
     with tables.writer(key, ASSET, fence=lease.fence) as writer:
         for variants in tables.frames(key.tenant, key.callset_id, SOURCE, "variants", columns=columns):
             lease.check()
-            rows = triaged(
-                variants, has_samples=bool(parsed.samples), assembly=parsed.assembly, thresholds=thresholds
-            )
+            rows = triaged(variants, has_samples=bool(parsed.samples), assembly=parsed.assembly, thresholds=thresholds)
             for name, count in tier_counts(rows).items():
                 tiers[name] += count
             genes = _with_genes(genes, rows)
