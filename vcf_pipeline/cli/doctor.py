@@ -173,10 +173,7 @@ def _stores(control: Control) -> Finding:
                 differing.append(f"{callset.key} is done, and {name} has no load of it")
                 continue
             loads += 1
-            if (
-                name == "lancedb"
-                and (rows := control.lancedb.count(callset.tenant, load.load_id)) != load.rows
-            ):
+            if name == "lancedb" and (rows := control.lancedb.count(callset.tenant, load.load_id)) != load.rows:
                 differing.append(f"{callset.key}: {name} has {rows:,} rows, the ledger says {load.rows:,}")
     if differing:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
@@ -189,9 +186,7 @@ def _daemon(control: Control) -> Finding:
 
     if daemon_is_running(control):
         return Finding("daemon", "ok", "running")
-    return Finding(
-        "daemon", "note", "none runs: `run` works without, published files wait. Start one with: make dev"
-    )
+    return Finding("daemon", "note", "none runs: `run` works without, published files wait. Start one with: make dev")
 
 
 def _version(package: str) -> str:
@@ -201,9 +196,7 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _lines(
-    in_force: list[tuple[str, str, str]], versions: dict[str, str], findings: list[Finding]
-) -> Iterator[str]:
+def _lines(in_force: list[tuple[str, str, str]], versions: dict[str, str], findings: list[Finding]) -> Iterator[str]:
     width = max(len(name) for name, _, _ in in_force)
     yield "settings"
     for name, value, source in in_force:

@@ -25,9 +25,7 @@ TRIAGE_NOTE = "a triage, not a diagnosis"
 TIERS = ("1", "2", "3", "4", "unknown")
 
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Whose callsets. [VCF_PIPELINE_TENANT]")]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="One JSON object per line on stdout, nothing else there.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line on stdout, nothing else there.")]
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Local state. [VCF_PIPELINE_HOME]")]
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
@@ -164,9 +162,7 @@ def all_tiers(tiers: dict[Any, int] | None) -> dict[str, int]:
     return {tier: int(given.get(tier, 0)) for tier in TIERS}
 
 
-def table_lines(
-    heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
-) -> list[str]:
+def table_lines(heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> list[str]:
     """A table for a person: as wide as the terminal, or as its content where stdout is no terminal."""
     from rich.console import Console
     from rich.table import Table

@@ -63,9 +63,7 @@ def publish(
         return call.each(files, act)
 
 
-def published(
-    control: Control, path: str, label: str | None, assembly: str | None, *, replace: bool
-) -> PublishReport:
+def published(control: Control, path: str, label: str | None, assembly: str | None, *, replace: bool) -> PublishReport:
     """Publish with progress. The embedded log lies in this home: the ledger beside it gives the receipts."""
     from vcf_pipeline.stages.publish import publish_callset
 

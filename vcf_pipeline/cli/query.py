@@ -61,9 +61,7 @@ def variants(
         str | None, typer.Option("--significance", help="pathogenic, likely_pathogenic, uncertain, benign, …")
     ] = None,
     sample: Annotated[str | None, typer.Option("--sample", help="Only what this sample carries.")] = None,
-    callset: Annotated[
-        str | None, typer.Option("--callset", help="A key, id, unique prefix or label.")
-    ] = None,
+    callset: Annotated[str | None, typer.Option("--callset", help="A key, id, unique prefix or label.")] = None,
     limit: Annotated[int, typer.Option("--limit", help="Rows at most.")] = DEFAULT_LIMIT,
     csv: Annotated[bool, typer.Option("--csv", help="CSV with a head line on stdout.")] = False,
 ) -> int:
@@ -97,22 +95,23 @@ def variants(
 
 
 def asked(control: Control, **options: Any) -> QueryResult:
-    """The answer to options as they were typed. Raises UsageError."""
+    """The answer to options as they were typed. Raises UsageError, StoreUnavailable."""
     from vcf_pipeline.domain.query import VariantQuery
     from vcf_pipeline.stages.query import query_variants
 
-    tenant = control.settings.tenant
-    if options.get("callset"):
-        options["callset"] = control.ledger.resolve(tenant, options["callset"]).callset_id
-    query = VariantQuery.parse(**options)
     return query_variants(
-        query, tenant=tenant, tables=control.tables, ledger=control.ledger, store=control.lancedb
+        VariantQuery.parse(**options),
+        tenant=control.settings.tenant,
+        tables=control.tables,
+        ledger=control.ledger,
+        store=control.lancedb,
     )
 
 
 def found_rows(control: Control, **options: Any) -> list[dict[str, Any]]:
     """Rows of a question as dicts."""
-    return asked(control, **options).frame.to_dicts()
+    rows: list[dict[str, Any]] = asked(control, **options).frame.to_dicts()
+    return rows
 
 
 def _readable(frame: pl.DataFrame) -> pl.DataFrame:
@@ -156,26 +155,89 @@ def _variant_lines(frame: pl.DataFrame, labels: dict[str, str]) -> Iterable[str]
 
 
 def _notes(result: QueryResult) -> None:
-    """On stderr: what a tier is, what was cut off, what is still on its way."""
+    """On stderr: what a tier is, what was cut off, what was not understood, what is still on its way."""
     shown = result.frame.height
     if shown:
         stderr_line(f"{shown:,} of {result.total:,} variants. A tier is {TRIAGE_NOTE}; ? is unknown.")
+    elif result.unknown:
+        near = f" Near: {', '.join(printable(name) for name in result.near)}" if result.near else ""
+        stderr_line(f"no callset has {printable(result.unknown)}.{near}")
     else:
         stderr_line("no variant meets all of it.")
     if result.still_loading:
-        stderr_line("still loading: " + ", ".join(printable(callset) for callset in result.still_loading))
+        labels = ", ".join(f"{printable(label)} ({key})" for key, label in result.still_loading.items())
+        stderr_line(f"still loading: {labels}")
 
 
 @app.command("graph")
 @verb
 def graph(
     call: Call,
-    question: Annotated[
-        str | None, typer.Argument(help="A canned question; without one they are listed.")
-    ] = None,
-    values: Annotated[list[str] | None, typer.Argument(help="What it asks about, as NAME=VALUE.")] = None,
+    question: Annotated[str | None, typer.Argument(help="One of them; without it they are listed.")] = None,
+    values: Annotated[list[str] | None, typer.Argument(help="What it asks about, in its order.")] = None,
     cypher: Annotated[str | None, typer.Option("--cypher", help="A query of your own, read-only.")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Rows at most.")] = DEFAULT_LIMIT,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Rows at most.")] = DEFAULT_LIMIT,
 ) -> int:
-    """Ask the graph: who shares a variant, which genes a sample has hits in, or a Cypher query."""
-    raise NotImplementedError
+    """Ask the graph of samples, variants and genes: a prepared question, or Cypher."""
+    from vcf_pipeline.stages.query import ask_graph
+    from vcf_pipeline.wiring import Control
+
+    if question is None and cypher is None:
+        _list_questions(call)
+        return 0
+    if cypher is not None and question is not None:
+        raise typer.BadParameter("Give a question or --cypher, not both.")
+    parameters = {} if question is None else _parameters(question, values or [])
+    with Control(call.settings()) as control:
+        result = ask_graph(
+            question or cypher or "",
+            parameters,
+            tenant=control.settings.tenant,
+            ledger=control.ledger,
+            store=control.kuzu,
+            max_rows=limit,
+        )
+    columns, rows = result.answer.columns, result.answer.rows
+    if call.json:
+        for row in rows:
+            call.emit(dict(zip(columns, row, strict=True)))
+    elif rows:
+        call.emit({}, table_lines(columns, rows))
+    more = f"the first {len(rows):,} rows; there are more" if result.answer.is_cut else f"{len(rows):,} rows"
+    stderr_line(f"{more}. A tier is {TRIAGE_NOTE}.")
+    if result.linked:
+        labels = ", ".join(printable(label) for label in result.linked)
+        stderr_line(f"of these callsets the graph holds the linked alleles only: {labels}")
+    return 0
+
+
+def _list_questions(call: Call) -> None:
+    from vcf_pipeline.adapters.stores.kuzu_reader import QUESTIONS
+
+    if call.json:
+        for name, question in QUESTIONS.items():
+            call.emit({"question": name, "parameters": question.parameters, "help": question.help})
+        return
+    rows = [
+        [" ".join([name, *(parameter.upper() for parameter in question.parameters)]), question.help]
+        for name, question in QUESTIONS.items()
+    ]
+    call.emit({}, table_lines(["question", "answer"], rows))
+    stderr_line(f"Ask with: {call.command('query', 'graph')} QUESTION …, or --cypher 'MATCH … RETURN …'")
+
+
+def _parameters(question: str, values: list[str]) -> dict[str, str]:
+    """A prepared question's parameters by name. Raises BadParameter for another question or too many values."""
+    from vcf_pipeline.adapters.stores.kuzu_reader import QUESTIONS
+    from vcf_pipeline.domain.query import near_misses
+
+    if question not in QUESTIONS:
+        near = near_misses(question, QUESTIONS)
+        raise typer.BadParameter(
+            f"{question!r} is no question. "
+            + (f"Did you mean {near[0]}?" if near else f"There are {', '.join(QUESTIONS)}.")
+        )
+    names = QUESTIONS[question].parameters
+    if len(values) > len(names):
+        raise typer.BadParameter(f"{question} takes {len(names)} values, {len(values)} are given.")
+    return dict(zip(names, values, strict=False))

@@ -38,15 +38,11 @@ class Mode(StrEnum):
 
 
 FilesArgument = Annotated[list[str], typer.Argument(metavar="FILE", help="VCF or BCF, plain or compressed.")]
-LabelOption = Annotated[
-    str | None, typer.Option("--label", help="What people call it; default: the file's name.")
-]
+LabelOption = Annotated[str | None, typer.Option("--label", help="What people call it; default: the file's name.")]
 EngineOption = Annotated[Engine | None, typer.Option("--engine", help="auto: ours for text, htslib for BCF.")]
 ModeOption = Annotated[
     Mode | None,
-    typer.Option(
-        "--mode", help="quarantine sets bad records aside, strict refuses the file at the first defect."
-    ),
+    typer.Option("--mode", help="quarantine sets bad records aside, strict refuses the file at the first defect."),
 ]
 ShareOption = Annotated[
     float | None,
@@ -65,9 +61,7 @@ def run(
     mode: ModeOption = None,
     max_reject_share: ShareOption = None,
     assembly: AssemblyOption = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Do it again, even where the result is current.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do it again, even where the result is current.")] = False,
 ) -> int:
     """Read files into tables, triage them and load both stores."""
     from vcf_pipeline.wiring import Control
@@ -134,9 +128,7 @@ def launched(control: Control, callset: Callset, *, force: bool) -> RunOutcome:
         control.progress = show
         control.errors.clear()
         try:
-            return run_callset(
-                control, callset.key, force=force, on_wait=lambda run: meter.waiting(f"run {run}")
-            )
+            return run_callset(control, callset.key, force=force, on_wait=lambda run: meter.waiting(f"run {run}"))
         except KeyboardInterrupt:
             meter.say(f"stopped: {kept(control, callset.key)} Goes on with: {this_command()}")
             raise
@@ -144,9 +136,7 @@ def launched(control: Control, callset: Callset, *, force: bool) -> RunOutcome:
 
 def kept(control: Control, key: PartitionKey) -> str:
     """What an interrupted run leaves behind, in words."""
-    whole = [
-        asset for asset in ASSETS if control.tables.manifest(key.tenant, key.callset_id, asset) is not None
-    ]
+    whole = [asset for asset in ASSETS if control.tables.manifest(key.tenant, key.callset_id, asset) is not None]
     if not whole:
         return f"kept {key} as registered; no table of it is whole yet, so nothing half-done can be read."
     return f"kept {key} with {' and '.join(whole)}, which will not be computed again."
@@ -185,31 +175,18 @@ def outcome_record(outcome: RunOutcome) -> dict[str, Any]:
 def summary_lines(call: Call, control: Control, outcome: RunOutcome) -> list[str]:
     """What a person wants to know of a run: how much, how urgent, where to look next."""
     callset, tiers = outcome.callset, all_tiers(outcome.tiers)
-    how = (
-        " · reused: it was done already"
-        if outcome.reused
-        else " · by another run"
-        if outcome.attached
-        else ""
-    )
+    how = " · reused: it was done already" if outcome.reused else " · by another run" if outcome.attached else ""
     aside = f" · {callset.rejected:,} set aside" if callset.rejected else ""
     lines = [
         f"{printable(callset.label)}  ({callset.key})",
-        f"  {callset.records or 0:,} records · {callset.alleles or 0:,} alleles{aside}"
-        f" · {outcome.seconds:.1f} s{how}",
-        "  tiers   "
-        + "   ".join(f"{tier}: {count:,}" for tier, count in tiers.items())
-        + f"   ({TRIAGE_NOTE})",
+        f"  {callset.records or 0:,} records · {callset.alleles or 0:,} alleles{aside} · {outcome.seconds:.1f} s{how}",
+        "  tiers   " + "   ".join(f"{tier}: {count:,}" for tier, count in tiers.items()) + f"   ({TRIAGE_NOTE})",
     ]
     if genes := top_genes(control, callset.key):
-        lines.append(
-            "  genes   " + ", ".join(f"{printable(gene)} {count:,}" for gene, count in genes[:TOP_GENES])
-        )
+        lines.append("  genes   " + ", ".join(f"{printable(gene)} {count:,}" for gene, count in genes[:TOP_GENES]))
     lines.append("  stores  " + ", ".join(f"{name} {rows:,}" for name, rows in outcome.stores.items()))
     if callset.rejected:
-        lines.append(
-            f"  why set aside: {control.tables.root / str(callset.key) / 'parsed_variants'} (table rejects)"
-        )
+        lines.append(f"  why set aside: {control.tables.root / str(callset.key) / 'parsed_variants'} (table rejects)")
     urgent = [tier for tier in ("1", "2", "3") if tiers[tier]][:2]
     words = ["query", "variants", "--callset", callset.callset_id]
     lines.append("  next    " + call.command(*words, *(["--tier", ",".join(urgent)] if urgent else [])))
