@@ -1,0 +1,9 @@
+"""Acts: one file or folder per outside thing, whose errors are mapped inside it. Strangers to each other.
+
+objects.py     files: content's checksum, atomic replacement, private folders; all others may use it
+vcf_files/     a VCF or BCF → header and batches
+tables.py      Parquet parts, the manifest last, orphans swept
+ledger/        the small durable facts, in SQLite or Postgres
+broker/        topics and messages
+stores/        LanceDB and Kuzu
+"""

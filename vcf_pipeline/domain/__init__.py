@@ -1,0 +1,12 @@
+"""What VCF, tables, messages and tiers mean. Decides; no I/O, clock, randomness or environment.
+
+errors.py      the exception tree
+identity.py    tenant, callset_id, partition key, generation, event ids
+vcf/           the meaning of VCF, in the order a line meets it
+row_ids.py     the 16 bytes that name an allele row
+tables/        columns of every table, the digest of rows, what a manifest says
+stream/        topics, the envelope, chunks, announcements, cursors, run plans
+triage/        evidence → tier and reasons
+projections/   rows of tables → rows of the stores
+query.py       the query object and its filter language
+"""
