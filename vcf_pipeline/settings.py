@@ -53,7 +53,7 @@ class TriageOptions(_Group):
     """Thresholds of the rules; written into the manifest."""
 
     common_af: float = Field(TriageThresholds().common_af, ge=0, le=1, description="AF above it is common (BA1), 0-1")
-    rare_af: float = Field(TriageThresholds().rare_af, ge=0, le=1, description="HIGH impact at or below it is rare, 0-1")
+    rare_af: float = Field(TriageThresholds().rare_af, ge=0, le=1, description="HIGH impact up to it is rare, 0-1")
     missense_af: float = Field(
         TriageThresholds().missense_af, ge=0, le=1, description="MODERATE impact at or below it is rare, 0-1"
     )
@@ -81,7 +81,7 @@ class SensorOptions(_Group):
 class Settings(_Group):
     """What is in force."""
 
-    home: Path = Field(description="local state, absolute; default: .vcf-pipeline of the checkout, or the user's folder")
+    home: Path = Field(description="local state, absolute; default: the checkout's .vcf-pipeline, or the user's folder")
     data: Path = Field(description="where the tables are; default: HOME/data")
     tenant: str = Field("default", description="whose callsets, where a command does not say")
     profile: Literal["development", "production"] = Field(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def lancedb_variants(
     context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]
 ) -> dg.MaterializeResult[Any]:
-    """The callset's alleles with their tiers, searchable by field. Readers see the last whole load until this one is."""
+    """The callset's alleles with their tiers, searchable by field. readers see the last whole one until then."""
     return materialize(context, control, lambda callset: _load(control, callset))
 
 

@@ -27,6 +27,7 @@ from vcf_pipeline.wiring import Control
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
 
+Opener = Callable[[], AbstractContextManager[BatchSource]]
 SOURCE_IS_LOST = (NotFound, ChangedWhileRead, StreamBroken, BrokerUnavailable)
 
 
@@ -77,7 +78,7 @@ def _parse(
     key = callset.key
     with control.ledger.lease(f"parsed_variants/{key}", wait_seconds=LEASE_WAIT_SECONDS) as lease:
         openers = _openers(control, callset, path)
-        for place, opener in enumerate(openers, start=1):
+        for place, (opener, announced_digest) in enumerate(openers, start=1):
             try:
                 with opener() as source:
                     report = parse_callset(
@@ -87,6 +88,7 @@ def _parse(
                         ledger_lease=lease,
                         progress=progress,
                         force=force,
+                        announced_digest=announced_digest,
                     )
                 break
             except SOURCE_IS_LOST as lost:
@@ -148,14 +150,18 @@ def _checks(control: Control, callset: Callset) -> list[CheckOutcome]:
     ]
 
 
-def _openers(control: Control, callset: Callset, path: str) -> list[Callable[[], AbstractContextManager[BatchSource]]]:
-    """Where the callset can be read from, best first: the announced stream, then its file; on a batch run reversed."""
+def _openers(control: Control, callset: Callset, path: str) -> list[tuple[Opener, str | None]]:
+    """Where the callset can be read from, best first, each with the digest that its tables must have.
+
+    The announced stream, then the file; on a batch run the other way round.
+    """
     announcement = control.ledger.announcement(callset.key)
     if announcement is None:
-        return [lambda: _file(callset)]
+        return [(lambda: _file(callset), None)]
     from vcf_pipeline.stages.receive import open_received
 
-    openers = [lambda: open_received(announcement, control.coordinator), lambda: _file(callset)]
+    stream: Opener = lambda: open_received(announcement, control.coordinator)  # noqa: E731 - one of two, alike
+    openers: list[tuple[Opener, str | None]] = [(stream, announcement.digest), (lambda: _file(callset), None)]
     return openers[::-1] if path == "batch" else openers
 
 
