@@ -374,8 +374,7 @@ class EmbeddedBroker:
                         "DELETE FROM messages WHERE place BETWEEN ? AND ?", (base, base + first - 1)
                     ).rowcount
                     db.execute(
-                        "UPDATE ends SET first_offset = max(first_offset, ?) "
-                        "WHERE topic = ? AND partition = ?",
+                        "UPDATE ends SET first_offset = max(first_offset, ?) WHERE topic = ? AND partition = ?",
                         (first, number, partition),
                     )
                     db.execute("COMMIT")

@@ -134,10 +134,7 @@ def _check(announcement: Announcement) -> None:
     faults = []
     if announcement.id != expected:
         faults.append(f"id {announcement.id!r} where {expected!r} follows from the publication")
-    if (
-        not announcement.n_chunks > 0
-        or min(announcement.records, announcement.alleles, announcement.rejected) < 0
-    ):
+    if not announcement.n_chunks > 0 or min(announcement.records, announcement.alleles, announcement.rejected) < 0:
         faults.append("counts below zero")
     if announcement.rejected > announcement.records:
         faults.append("more rejected records than records")

@@ -107,7 +107,7 @@ def decode(message: bytes) -> Envelope:
     return Envelope(body=body, attributes=attributes, **values)
 
 
-def unpack_map(packed: bytes, max_bytes: int) -> dict[str, Any]:
+def unpack_map(packed: bytes, max_bytes: int, max_text: int = MAX_TEXT) -> dict[str, Any]:
     """A msgpack map with text keys, bounded in size, lengths and nesting. Raises UnreadableMessage."""
     if len(packed) > max_bytes:
         raise _unreadable(f"at most {max_bytes} bytes", f"{len(packed)}")
@@ -116,7 +116,7 @@ def unpack_map(packed: bytes, max_bytes: int) -> dict[str, Any]:
             packed,
             raw=False,
             strict_map_key=True,
-            max_str_len=MAX_TEXT,
+            max_str_len=max_text,
             max_bin_len=max_bytes,
             max_array_len=MAX_ITEMS,
             max_map_len=MAX_ITEMS,

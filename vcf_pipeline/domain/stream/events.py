@@ -101,9 +101,7 @@ class Heard:
 
 
 def place_of(message: Placed) -> Place:
-    return Place(
-        message.broker, message.topic.full_name, message.incarnation, message.partition, message.offset
-    )
+    return Place(message.broker, message.topic.full_name, message.incarnation, message.partition, message.offset)
 
 
 def heard(messages: Iterable[Placed]) -> list[Heard]:

@@ -184,9 +184,7 @@ def _tenant(key: str) -> str:
     return key.partition("/")[0]
 
 
-def _runs(
-    pending: Sequence[_Pending], partitions: Sequence[str], limits: Limits, stage: str
-) -> list[RunPlanned]:
+def _runs(pending: Sequence[_Pending], partitions: Sequence[str], limits: Limits, stage: str) -> list[RunPlanned]:
     """One run per callset, and one per stretch of the list that is all pending, of one tenant, and long
     enough.
     """
@@ -198,10 +196,7 @@ def _runs(
             continue
         n_ranges = -(-len(stretch) // limits.max_range)
         cuts = [len(stretch) * number // n_ranges for number in range(n_ranges + 1)]
-        runs += [
-            _range([by_key[key] for key in stretch[first:end]], stage)
-            for first, end in itertools.pairwise(cuts)
-        ]
+        runs += [_range([by_key[key] for key in stretch[first:end]], stage) for first, end in itertools.pairwise(cuts)]
     order = {one.key: place for place, one in enumerate(pending)}
     return sorted(runs, key=lambda run: order[run.members[0]])
 
@@ -317,6 +312,4 @@ def plan_reconcile(
         elif now - one.since >= limits.backoff_s * 2**one.attempts:
             pending = _Pending(str(one.key), one.generation, one.digest, one.correlation_id, may_range=False)
             runs.append(_single(pending, stage, one.attempts + 1))
-    return Reconciled(
-        tuple(runs), tuple(_missing([str(one.key) for one in living], partitions)), tuple(given_up)
-    )
+    return Reconciled(tuple(runs), tuple(_missing([str(one.key) for one in living], partitions)), tuple(given_up))
