@@ -45,14 +45,14 @@ _HEADER, _BLOCK, _REFUSED, _DONE = b"H", b"B", b"R", b"D"
 _KEPT_STDERR_LINES = 50
 _END_OF_BGZF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _HEADER_LIMIT = 256 << 20
+_BLANK_LINE = "\t1\t.\t.\t.\t.\t.\t.\n"
+"""What htslib makes of a blank line."""
 
 
 class HtslibSource:
     """What open_htslib gives: the header, and the records as text. `blocks` is read once."""
 
-    def __init__(
-        self, path: str, child: subprocess.Popen[bytes], counter: mmap.mmap, hang_seconds: float
-    ) -> None:
+    def __init__(self, path: str, child: subprocess.Popen[bytes], counter: mmap.mmap, hang_seconds: float) -> None:
         self.path = path
         self._child, self._counter, self._hang_seconds = child, counter, hang_seconds
         self._size, self._done = Path(path).stat().st_size, 0
@@ -221,7 +221,10 @@ class _Rewriter:
         self._formats = frozenset(line["ID"] for line in reals if line["HeaderType"] == "FORMAT")
 
     def line(self, variant: Any) -> str:
-        columns = str(variant).split("\t", 8)
+        text = str(variant)
+        if text == _BLANK_LINE:
+            return "\n"
+        columns = text.split("\t", 8)
         columns[5] = self._exact(columns[5], variant.QUAL)
         if self._info:
             columns[7] = self._of_info(columns[7], variant)
