@@ -150,9 +150,9 @@ def _ledger(control: Control) -> Finding:
 
 
 def _broker(control: Control) -> Finding:
-    states = control.coordinator.status()
-    wrong = [name for name, state in states.items() if not state.get("is_healthy", True)]
-    text = ", ".join(f"{name}: {state.get('reason') or 'healthy'}" for name, state in states.items())
+    brokers = control.coordinator.status()["brokers"]
+    wrong = [name for name, health in brokers.items() if not health["healthy"]]
+    text = ", ".join(f"{name} {health['reason'] or 'healthy'}" for name, health in brokers.items())
     return Finding("broker", "wrong" if wrong else "ok", text)
 
 

@@ -13,8 +13,8 @@ from vcf_pipeline.cli.run import (
     LabelOption,
     ModeOption,
     ShareOption,
-    new_id,
     one_label_per_file,
+    registered,
     with_reader,
 )
 
@@ -30,7 +30,6 @@ def register(
 ) -> int:
     """Make files known: the daemon's backfill, the UI or `run` computes them. Same bytes, same callset."""
     from vcf_pipeline.defs.launch import add_partition
-    from vcf_pipeline.stages.register import register_callset
     from vcf_pipeline.wiring import Control
 
     settings = with_reader(call.settings(), engine, mode, max_reject_share)
@@ -38,14 +37,7 @@ def register(
     with Control(settings) as control:
 
         def act(path: str) -> None:
-            callset, created = register_callset(
-                path,
-                tenant=settings.tenant,
-                label=label,
-                settings=settings.reader.to_reader_settings(assembly),
-                ledger=control.ledger,
-                new_id=new_id,
-            )
+            callset, created = registered(control, path, label, assembly)
             add_partition(control, callset.key)
             record = {
                 "partition": str(callset.key),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,7 +73,7 @@ def run(
     with Control(settings) as control:
 
         def act(path: str) -> None:
-            callset = registered(control, path, label, assembly)
+            callset, _ = registered(control, path, label, assembly)
             outcome = launched(control, callset, force=force)
             call.emit(outcome_record(outcome), summary_lines(call, control, outcome))
 
@@ -100,20 +101,21 @@ def one_label_per_file(label: str | None, files: list[str]) -> None:
         raise typer.BadParameter(f"--label names one callset, and {len(files)} files are given.")
 
 
-def registered(control: Control, path: str, label: str | None, assembly: str | None) -> Callset:
-    """The file's callset in the ledger, new or the one these bytes already have. Raises InputRefused."""
+def registered(control: Control, path: str, label: str | None, assembly: str | None) -> tuple[Callset, bool]:
+    """The file's callset in the ledger, and whether it is new. Raises InputRefused."""
     from vcf_pipeline.stages.register import register_callset
 
     settings = control.settings
-    callset, _ = register_callset(
-        path,
-        tenant=settings.tenant,
-        label=label,
-        settings=settings.reader.to_reader_settings(assembly),
-        ledger=control.ledger,
-        new_id=new_id,
-    )
-    return callset
+    with Meter(label or Path(path).name) as meter:
+        return register_callset(
+            path,
+            tenant=settings.tenant,
+            label=label,
+            settings=settings.reader.to_reader_settings(assembly),
+            ledger=control.ledger,
+            new_id=new_id,
+            progress=lambda done, total: meter.show("checksum", done, total, "bytes"),
+        )
 
 
 def launched(control: Control, callset: Callset, *, force: bool) -> RunOutcome:
