@@ -16,3 +16,10 @@ reconcile.py           what a lost run, cursor or database left undone
 schedules.py           inbox and backfill
 launch.py              start a run and wait: the CLI's one door to Dagster
 """
+
+import warnings
+
+from dagster import BetaWarning
+
+# Runs over a range need `backfill_policy`, which Dagster still calls beta; a person who runs a file need not hear it.
+warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")

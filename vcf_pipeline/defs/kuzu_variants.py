@@ -1,7 +1,5 @@
 """The asset `kuzu_variants`: the graph of samples, variants, genes and conditions. And its check."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
         )
     ],
 )
-def kuzu_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult[Any]:
+def kuzu_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster takes it bare
     """The callset in the tenant's graph, as a new version of it; readers keep the version they opened.
 
     Above a number of alleles only linked ones go in (a gene, a claim or tier 1 to 3); the load says which scope it was.
@@ -41,7 +39,7 @@ def kuzu_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[C
     return materialize(context, control, lambda callset: _load(control, callset))
 
 
-def _load(control: Control, callset: Callset) -> StepOutcome:
+def _load(control: Control, callset: "Callset") -> StepOutcome:
     from vcf_pipeline.stages.load import load_kuzu
 
     report = load_kuzu(

@@ -1,7 +1,5 @@
 """The asset `lancedb_variants`: search by field: one row per allele in the tenant's `variants` table. And its check."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -35,12 +33,12 @@ if TYPE_CHECKING:
 )
 def lancedb_variants(
     context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]
-) -> dg.MaterializeResult[Any]:
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster takes it bare
     """The callset's alleles with their tiers, searchable by field. readers see the last whole one until then."""
     return materialize(context, control, lambda callset: _load(control, callset))
 
 
-def _load(control: Control, callset: Callset) -> StepOutcome:
+def _load(control: Control, callset: "Callset") -> StepOutcome:
     from vcf_pipeline.stages.load import load_lancedb
 
     report = load_lancedb(

@@ -1,7 +1,5 @@
 """The asset `parsed_variants`: a callset's VCF as typed tables, from the stream or from the file. And its checks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -56,7 +54,7 @@ SOURCE_IS_LOST = (NotFound, ChangedWhileRead, StreamBroken, BrokerUnavailable)
     ],
     metadata={"dagster/column_schema": column_schema(ROW_ID, VARIANTS_HEAD, VARIANTS_TAIL)},
 )
-def parsed_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult[Any]:
+def parsed_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster takes it bare
     """One row per ALT allele, typed by the header, with genotypes, consequences and the records set aside.
 
     Read from the announced stream, or from the callset's own file where there is no stream (the batch path); the
@@ -68,7 +66,7 @@ def parsed_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam
 
 
 def _parse(
-    context: dg.AssetExecutionContext, control: Control, callset: Callset, path: str, *, force: bool
+    context: dg.AssetExecutionContext, control: Control, callset: "Callset", path: str, *, force: bool
 ) -> StepOutcome:
     from vcf_pipeline.stages.parse import parse_callset
 
@@ -123,7 +121,7 @@ def _parse(
     return StepOutcome(report.digest, metadata, _checks(control, callset))
 
 
-def _checks(control: Control, callset: Callset) -> list[CheckOutcome]:
+def _checks(control: Control, callset: "Callset") -> list[CheckOutcome]:
     """Counted again from the tables on disk, not from what the writer says it wrote."""
     key = callset.key
     manifest = control.tables.manifest(key.tenant, key.callset_id, "parsed_variants")
@@ -150,7 +148,7 @@ def _checks(control: Control, callset: Callset) -> list[CheckOutcome]:
     ]
 
 
-def _openers(control: Control, callset: Callset, path: str) -> list[tuple[Opener, str | None]]:
+def _openers(control: Control, callset: "Callset", path: str) -> list[tuple[Opener, str | None]]:
     """Where the callset can be read from, best first, each with the digest that its tables must have.
 
     The announced stream, then the file; on a batch run the other way round.
@@ -166,7 +164,7 @@ def _openers(control: Control, callset: Callset, path: str) -> list[tuple[Opener
 
 
 @contextmanager
-def _file(callset: Callset) -> Iterator[BatchSource]:
+def _file(callset: "Callset") -> Iterator[BatchSource]:
     from vcf_pipeline.adapters.objects import content_sha256
     from vcf_pipeline.adapters.vcf_files.reader import open_reader
 

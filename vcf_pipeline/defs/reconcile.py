@@ -3,8 +3,6 @@
 Not here: the decision (domain/stream/run_plan.py); what callset_sensor hears by itself (sensors.py).
 """
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 

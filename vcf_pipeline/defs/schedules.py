@@ -1,7 +1,5 @@
 """Schedules: files of the inbox become callsets; the nightly backfill of what misses an asset or is stale."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

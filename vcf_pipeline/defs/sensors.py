@@ -4,8 +4,6 @@ Not here: what a message means (domain/stream/events.py), which runs follow (dom
 run or cursor left undone (reconcile.py).
 """
 
-from __future__ import annotations
-
 import dagster as dg
 
 from vcf_pipeline.defs.jobs import variants_job

@@ -1,7 +1,5 @@
 """The asset `triaged_variants`: a tier, reasons and evidence for every allele, by rules alone."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
 )
 def triaged_variants(
     context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]
-) -> dg.MaterializeResult[Any]:
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster takes it bare
     """Tier 1 to 4 with reason codes, or unknown where nothing is known. A triage, never a diagnosis.
 
     Evidence is the callset's own: ClinVar fields, consequences, population frequencies, FILTER, QUAL and genotypes.
@@ -55,7 +53,7 @@ def triaged_variants(
     return materialize(context, control, lambda callset: _triage(control, callset, force=force))
 
 
-def _triage(control: Control, callset: Callset, *, force: bool) -> StepOutcome:
+def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome:
     from vcf_pipeline.stages.triage import triage_callset
 
     key = callset.key
@@ -92,7 +90,7 @@ def _triage(control: Control, callset: Callset, *, force: bool) -> StepOutcome:
     return StepOutcome(report.digest, metadata, [CheckOutcome("every_allele_is_triaged", triaged == alleles, facts)])
 
 
-def _best_rows(control: Control, callset: Callset) -> pl.DataFrame:
+def _best_rows(control: Control, callset: "Callset") -> pl.DataFrame:
     """The first rows of the best tier, with the alleles they are about."""
     where = (callset.tenant, callset.callset_id)
     best = (
