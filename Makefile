@@ -37,7 +37,7 @@ check: setup ## ruff, mypy, the direction of imports, the rules of the house
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q vcf_pipeline_tests/test_house.py
 
 acceptance: setup ## the full lists, many minutes; ends with a table

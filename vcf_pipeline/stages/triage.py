@@ -114,7 +114,7 @@ def _write(
                 "settings": {"thresholds": thresholds.as_record()},
                 "code_version": CODE_VERSION,
                 "timings": {"seconds": seconds},
-                "extra": {"tiers": tiers, "top_genes": _top_genes(genes)},
+                "extra": {"tiers": tiers, "top_genes": [list(row) for row in _top_genes(genes)]},
             },
             lease.guard,
         )
