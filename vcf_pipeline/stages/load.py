@@ -17,7 +17,7 @@ from vcf_pipeline.adapters.ledger.ledger import Ledger
 from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
 from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 from vcf_pipeline.adapters.tables import Tables
-from vcf_pipeline.domain.errors import PermanentError, StoreUnavailable
+from vcf_pipeline.domain.errors import PermanentError, StoreUnavailable, Superseded
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections import graph_rows, search_rows
 from vcf_pipeline.domain.tables.manifest import Manifest
@@ -89,9 +89,7 @@ def load_lancedb(
             load_id = ledger.begin_load(lease, "lancedb", key, digest)
             rows = search_rows.search_rows(
                 key.callset_id,
-                _watched(
-                    _variants(tables, key, search_rows.VARIANT_COLUMNS), n_alleles, progress, lease.check
-                ),
+                _watched(_variants(tables, key, search_rows.VARIANT_COLUMNS), n_alleles, progress, lease.check),
                 tables.frames(key.tenant, key.callset_id, TRIAGED, "triaged", search_rows.TRIAGE_COLUMNS),
             )
             n_added = store.add(key.tenant, load_id, rows)
@@ -103,7 +101,12 @@ def load_lancedb(
                     got=f"{n_there:,} of {n_added:,} sent",
                     repair="Try again.",
                 )
-            dead = [*dead, *ledger.finish_load(lease, load_id, n_there)]
+            try:
+                dead = ledger.finish_load(lease, load_id, n_there)
+            except Superseded:
+                # a forget came in between and has swept already: nobody else would look for these rows
+                store.remove(key.tenant, [load_id])
+                raise
         if dead:
             store.remove(key.tenant, dead)
             ledger.drop_loads("lancedb", dead)
@@ -145,9 +148,7 @@ def load_kuzu(
             _write_graph(due, tables=tables, ledger=ledger, store=store, lease=lease, progress=progress)
             current = ledger.current_load("kuzu", key)
         if current is None or current.digest != due.digest:
-            raise StoreUnavailable(
-                where=f"Kuzu, {key}", expected="the version just published", got="another one"
-            )
+            raise StoreUnavailable(where=f"Kuzu, {key}", expected="the version just published", got="another one")
     expected = due.n_alleles if due.scope == "all" else current.rows
     return LoadReport(current.rows, expected, due.digest, time.monotonic() - started, is_reused, due.scope)
 
@@ -156,19 +157,26 @@ def unload_kuzu(key: PartitionKey, *, ledger: Ledger, store: KuzuGraph) -> bool:
     """A new version of the tenant's graph without the callset; False where there is none. For a `forget`."""
     with ledger.lease(f"kuzu/{key.tenant}", wait_seconds=LEASE_WAIT_SECONDS) as lease:
         version = ledger.graph_version(key.tenant)
-        if version is None:
+        if version is None or not store.path(version.path).is_file():
             return False
-        path, _ = store.write_version(
-            key.tenant,
-            name=_version_name(version.version + 1),
-            base=version.path,
-            replaced=[key.callset_id],
-            callsets=(),
-            check=lease.check,
-        )
-        ledger.publish_graph(lease, key.tenant, version.version, path, {})
-        # the version before still has the callset, so it goes at once
+        path = version.path
+        kept = ledger.graph_loads(key.tenant).keys()
+        if not store.callsets(path) <= kept:
+            path, _ = store.write_version(
+                key.tenant,
+                name=_version_name(version.version + 1),
+                base=version.path,
+                kept=kept,
+                callsets=(),
+                check=lease.check,
+            )
+            ledger.publish_graph(lease, key.tenant, version.version, path, {})
+        # the versions before may still have the callset, so they go at once
+        for old in ledger.old_graph_versions(key.tenant, keep=1):
+            store.discard(old.path)
+            ledger.drop_graph_version(key.tenant, old.version)
         store.sweep(key.tenant, [path])
+        ledger.drop_loads("kuzu", ledger.dead_loads("kuzu", key))
     return True
 
 
@@ -208,9 +216,7 @@ def _write_graph(
         tenant,
         name=_version_name(version.version + 1 if version is not None else 1),
         base=base,
-        replaced=[
-            found.key.callset_id for found in due if ledger.current_load("kuzu", found.key) is not None
-        ],
+        kept=ledger.graph_loads(tenant).keys() - {found.key.callset_id for found in due},
         callsets=_graph_rows_of(due, tables, progress, lease.check),
         check=lease.check,
     )
@@ -222,6 +228,7 @@ def _write_graph(
     ledger.publish_graph(lease, tenant, version.version if version is not None else 0, path, loaded)
     for old in ledger.old_graph_versions(tenant, keep=2):
         store.discard(old.path)
+        ledger.drop_graph_version(tenant, old.version)
     store.sweep(tenant, [path, base or path])
 
 
@@ -230,11 +237,9 @@ def _others_due(
 ) -> list[_GraphDue]:
     """What else is queued and still stands as it was queued; where the graph is gone, what it held too."""
     tenant = own.key.tenant
-    wanted = dict(ledger.graph_queue(tenant))
-    for callset in ledger.callsets(tenant) if is_rebuilt else ():
-        load = ledger.current_load("kuzu", callset.key)
-        if load is not None:
-            wanted.setdefault(callset.callset_id, load.digest)
+    there = {callset_id: load.digest for callset_id, load in ledger.graph_loads(tenant).items()}
+    queue = dict(ledger.graph_queue(tenant))
+    wanted = there | queue if is_rebuilt else dict(queue.items() - there.items())
     found = []
     for callset_id, digest in wanted.items():
         key = PartitionKey(tenant, callset_id)
@@ -265,15 +270,9 @@ def _graph_rows_of(
                 assembly=parsed.assembly,
                 samples=parsed.samples,
                 scope=found.scope,
-                variants=_watched(
-                    _variants(tables, key, graph_rows.VARIANT_COLUMNS), found.n_alleles, told, check
-                ),
-                triaged=tables.frames(
-                    key.tenant, key.callset_id, TRIAGED, "triaged", graph_rows.TRIAGE_COLUMNS
-                ),
-                genotypes=tables.frames(
-                    key.tenant, key.callset_id, PARSED, "genotypes", graph_rows.GENOTYPE_COLUMNS
-                )
+                variants=_watched(_variants(tables, key, graph_rows.VARIANT_COLUMNS), found.n_alleles, told, check),
+                triaged=tables.frames(key.tenant, key.callset_id, TRIAGED, "triaged", graph_rows.TRIAGE_COLUMNS),
+                genotypes=tables.frames(key.tenant, key.callset_id, PARSED, "genotypes", graph_rows.GENOTYPE_COLUMNS)
                 if has_calls
                 else iter(()),
             )

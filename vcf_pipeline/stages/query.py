@@ -178,7 +178,8 @@ def _callsets_of_sample(
 ) -> dict[str, tuple[PartitionKey, int, int]]:
     """callset_id → key, place of the sample, number of samples. Raises UsageError (UNKNOWN_SAMPLE)."""
     wanted = query.sample or ""
-    found, known = {}, set()
+    found: dict[str, tuple[PartitionKey, int, int]] = {}
+    known: set[str] = set()
     for callset in ledger.callsets(tenant):
         if query.callset not in (None, callset.callset_id) or callset.state == "forgotten":
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,11 @@ class KuzuGraph:
         *,
         name: str,
         base: str | None,
-        replaced: Sequence[str],
+        kept: Collection[str],
         callsets: Iterable[GraphRows],
         check: Callable[[], None] = lambda: None,
     ) -> tuple[str, dict[str, int]]:
-        """A new version: `base` without the callsets of `replaced`, with those of `callsets`.
+        """A new version: those callsets of `base` that are in `kept`, and `callsets`, which must not be in `kept`.
 
         name: of the new version, unique. base: relative path of the version to start from, None for an empty
         graph. check: called between steps; what it raises stops the work. Returns the new version's path from
@@ -68,13 +68,14 @@ class KuzuGraph:
         """
         folder = make_private_dir(self._tenant_folder(tenant) / name)
         try:
-            if base is not None and not replaced:
+            is_whole = base is not None and self.callsets(base) <= set(kept)
+            if base is not None and is_whole:
                 self._copy(base, folder)
             with open_graph(folder / FILE, buffer_pool_bytes=self.buffer_pool_bytes) as graph:
-                if base is None or replaced:
+                if not is_whole:
                     _make_tables(graph)
-                if base is not None and replaced:
-                    self._copy_without(base, graph, set(replaced), check)
+                if base is not None and not is_whole:
+                    self._copy_part(base, graph, kept, check)
                 counts = {}
                 for rows in callsets:
                     check()
@@ -85,6 +86,11 @@ class KuzuGraph:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return str((folder / FILE).relative_to(self.root)), counts
+
+    def callsets(self, path: str) -> set[str]:
+        """callset_ids that the version at this relative path holds."""
+        with open_graph(self.path(path), buffer_pool_bytes=self.buffer_pool_bytes, is_read_only=True) as graph:
+            return {row[0] for row in rows_of(graph, "MATCH (c:Callset) RETURN c.key")}
 
     def path(self, relative: str) -> Path:
         return self.root / relative
@@ -109,8 +115,8 @@ class KuzuGraph:
         with _disk_errors():
             shutil.copyfile(self.path(base), folder / FILE)
 
-    def _copy_without(self, base: str, graph: Any, replaced: set[str], check: Callable[[], None]) -> None:
-        """Every callset of `base` but the replaced ones, through Arrow, a callset at a time.
+    def _copy_part(self, base: str, graph: Any, kept: Collection[str], check: Callable[[], None]) -> None:
+        """The callsets of `base` that are in `kept`, through Arrow, a callset at a time.
 
         Kuzu's own DELETE takes 14 s for 300,000 edges, and a primary key that was deleted and copied again in
         one session was not found any more.
@@ -119,7 +125,7 @@ class KuzuGraph:
             callsets = [row[0] for row in rows_of(old, "MATCH (c:Callset) RETURN c.key ORDER BY c.key")]
             for callset_id in callsets:
                 check()
-                if callset_id not in replaced:
+                if callset_id in kept:
                     _add(graph, _read_callset(old, callset_id), check)
 
 
@@ -240,9 +246,7 @@ def _read_callset(graph: Any, callset_id: str) -> GraphRows:
             "Sample": nodes("Sample", "(n:Sample) WHERE n.callset_id = $callset"),
             "Variant": nodes("Variant", "(c:Callset)-[:CONTAINS]->(n:Variant) WHERE c.`key` = $callset"),
             "Gene": nodes("Gene", "(:Variant)-[r:IN_GENE]->(n:Gene) WHERE r.callset_id = $callset"),
-            "Condition": nodes(
-                "Condition", "(:Variant)-[r:HAS_CLAIM]->(n:Condition) WHERE r.callset_id = $callset"
-            ),
+            "Condition": nodes("Condition", "(:Variant)-[r:HAS_CLAIM]->(n:Condition) WHERE r.callset_id = $callset"),
         },
         edges={"CONTAINS": contains, "IN_GENE": edges("IN_GENE"), "HAS_CLAIM": edges("HAS_CLAIM")},
         carries=iter([edges("CARRIES")]),
@@ -253,9 +257,7 @@ def _flush(folder: Path) -> None:
     """The file and its folders on the disk. A log left beside the file means that the checkpoint failed."""
     left = sorted(found.name for found in folder.iterdir() if found.name != FILE)
     if left:
-        raise StoreUnavailable(
-            where="graph", expected=f"{FILE} alone after a checkpoint", got=", ".join(left)
-        )
+        raise StoreUnavailable(where="graph", expected=f"{FILE} alone after a checkpoint", got=", ".join(left))
     with _disk_errors():
         (folder / FILE).chmod(0o400)
         for path in (folder / FILE, folder, folder.parent):
@@ -271,9 +273,7 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise StoreUnavailable(
-            where="graph", expected="a version on the disk", got="none", is_missing=True
-        ) from error
+        raise StoreUnavailable(where="graph", expected="a version on the disk", got="none", is_missing=True) from error
     except OSError as error:
         raise StoreUnavailable(where="graph", got=f"{type(error).__name__}: {error.strerror}") from error
 

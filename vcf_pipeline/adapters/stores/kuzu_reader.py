@@ -26,9 +26,7 @@ BUFFER_POOL_BYTES = 256 << 20
 MAX_ROWS = 10_000
 _MAX_CYPHER = 20_000
 _MAX_ANSWER_BYTES = 64 << 20
-_STRINGS_AND_COMMENTS = re.compile(
-    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|/\*.*?\*/|//[^\n]*", re.DOTALL
-)
+_STRINGS_AND_COMMENTS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|/\*.*?\*/|//[^\n]*", re.DOTALL)
 # a database opened read-only still writes files by COPY TO and EXPORT, and reads any file by LOAD FROM
 _FORBIDDEN = re.compile(
     r"\b(ALTER|ATTACH|BEGIN|CALL|CHECKPOINT|COMMENT|COMMIT|COPY|CREATE|DELETE|DETACH|DROP|EXPORT|IMPORT|INSTALL"

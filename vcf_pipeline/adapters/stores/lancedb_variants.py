@@ -295,9 +295,7 @@ def _arrow_schema() -> pa.Schema:
     fields = []
     for field in empty.schema:
         kind = narrow.get(field.type, field.type) or pa.list_(pa.string())
-        fields.append(
-            pa.field(field.name, kind, nullable=field.name not in ("load_id", "row_id", "callset_id"))
-        )
+        fields.append(pa.field(field.name, kind, nullable=field.name not in ("load_id", "row_id", "callset_id")))
     return pa.schema(fields)
 
 

@@ -123,7 +123,7 @@ def graph_rows(
     Raises what side_by_side raises.
     """
     kept = [
-        pl.concat([alleles, verdicts.drop("record_no", "alt_index")], how="horizontal").filter(
+        pl.concat([alleles.select(VARIANT_COLUMNS), verdicts.select(TRIAGE_COLUMNS[2:])], how="horizontal").filter(
             pl.lit(True) if scope == "all" else is_linked()
         )
         for alleles, verdicts in side_by_side(variants, triaged)
@@ -192,9 +192,7 @@ def carrier_edges(
     for frame in genotypes if sample_keys else ():
         if "gt" not in frame.columns:
             return
-        for part in carriers(
-            frame.select(GENOTYPE_COLUMNS), wanted.select("record_no", "alt_index"), len(names)
-        ):
+        for part in carriers(frame.select(GENOTYPE_COLUMNS), wanted.select("record_no", "alt_index"), len(names)):
             yield (
                 part.with_columns(names.gather(part["sample_no"]), pl.lit(callset_id).alias("callset_id"))
                 .join(wanted, on=["record_no", "alt_index"], how="inner")

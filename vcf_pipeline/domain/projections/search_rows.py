@@ -100,9 +100,7 @@ def search_rows(
         )
 
 
-def _column(
-    name: str, dtype: pl.DataType | type[pl.DataType], alleles: pl.DataFrame, callset_id: str
-) -> pl.Expr:
+def _column(name: str, dtype: pl.DataType | type[pl.DataType], alleles: pl.DataFrame, callset_id: str) -> pl.Expr:
     if name == "callset_id":
         return pl.lit(callset_id).alias(name)
     if name == "contig_bare":
