@@ -70,10 +70,7 @@ def _parsed(tokens: list[str], at: int) -> tuple[pl.DataType, int]:
 
 
 def union_dtype(one: pl.DataType, other: pl.DataType) -> pl.DataType:
-    """The narrowest dtype that holds both without loss. Raises TypeError where there is none.
-
-    A flag beside texts (an undeclared key that stands with and without `=`) is a list, empty where the flag stood.
-    """
+    """The narrowest dtype that holds both without loss. Raises TypeError where there is none."""
     if one == other or other == pl.Null:
         return one
     if one == pl.Null:
@@ -86,9 +83,6 @@ def union_dtype(one: pl.DataType, other: pl.DataType) -> pl.DataType:
         return pl.List(union_dtype(_inner(one), _inner(other)))
     if isinstance(one, pl.Array) and isinstance(other, pl.Array):
         return pl.Array(union_dtype(_inner(one), _inner(other)), max(one.size, other.size))
-    lists = [kind for kind in (one, other) if isinstance(kind, pl.List)]
-    if lists and pl.Boolean in (one, other):
-        return lists[0]
     raise TypeError(f"no dtype holds both {one} and {other}")
 
 
@@ -141,22 +135,18 @@ def _widened(column: pl.Series, dtype: pl.DataType, n_samples: int) -> pl.Series
         return column
     if isinstance(before, pl.Array) and isinstance(dtype, pl.Array) and before.size != dtype.size:
         return padded(column, dtype, n_samples or 1)
-    if before == pl.Boolean and isinstance(dtype, pl.List):
-        empty = pl.Series([[]], dtype=dtype)
-        frame = pl.select(pl.when(column).then(pl.lit(empty).first()).otherwise(None).alias(column.name))
-        return frame.to_series().cast(dtype)
     return column.cast(dtype)
 
 
 def padded(column: pl.Series, dtype: pl.Array, n_samples: int) -> pl.Series:
     """gt of a narrower block at the width of a wider one: each sample's places filled up with NO_ALLELE."""
-    width, before = dtype.size // n_samples, column.dtype.size // n_samples  # type: ignore[attr-defined]
-    inner = _inner(dtype)
+    size = column.dtype.size  # type: ignore[attr-defined]
+    width, before = dtype.size // n_samples, size // n_samples
     wide = np.full((len(column), n_samples, width), NO_ALLELE, np.int64)
-    flat = column.cast(pl.Array(pl.Int64, column.dtype.size))  # type: ignore[attr-defined]
-    filled = flat.fill_null(pl.lit([NO_ALLELE] * (n_samples * before), dtype=flat.dtype)) if flat.null_count() else flat
-    wide[:, :, :before] = filled.explode().fill_null(NO_ALLELE).to_numpy().reshape(len(column), n_samples, before)
-    whole = pl.Series(column.name, wide.reshape(len(column), -1)).cast(pl.Array(inner, dtype.size))
+    rows = np.flatnonzero(column.is_not_null().to_numpy())
+    values = column.drop_nulls().explode().fill_null(NO_ALLELE).cast(pl.Int64).to_numpy()
+    wide[rows, :, :before] = values.reshape(len(rows), n_samples, before)
+    whole = pl.Series(column.name, wide.reshape(len(column), dtype.size)).cast(dtype)
     if not column.null_count():
         return whole
     return pl.select(pl.when(column.is_not_null()).then(whole).otherwise(None).alias(column.name)).to_series()

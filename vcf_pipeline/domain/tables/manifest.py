@@ -85,9 +85,7 @@ class Manifest:
         try:
             record = json.loads(text)
             known = {item.name: record[item.name] for item in fields(cls) if item.name in record}
-            known["parts"] = [
-                Part(**{item.name: part[item.name] for item in fields(Part)}) for part in record["parts"]
-            ]
+            known["parts"] = [Part(**{item.name: part[item.name] for item in fields(Part)}) for part in record["parts"]]
             return cls(**known)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreUnavailable(
