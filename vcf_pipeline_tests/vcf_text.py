@@ -74,7 +74,7 @@ def bgzf(text: bytes, *, block_bytes: int = 60_000, end_marker: bool = True) -> 
     blocks = []
     for at in range(0, len(text), block_bytes):
         part = text[at : at + block_bytes]
-        deflater = zlib.compressobj(6, zlib.DEFLATED, -15)
+        deflater = zlib.compressobj(1, zlib.DEFLATED, -15)
         body = deflater.compress(part) + deflater.flush()
         head = struct.pack("<4BI2BH2BHH", 31, 139, 8, 4, 0, 0, 255, 6, 66, 67, 2, len(body) + 25)
         blocks.append(head + body + struct.pack("<II", zlib.crc32(part), len(part)))

@@ -24,6 +24,7 @@ from vcf_pipeline.domain.vcf.arrow_columns import (
 )
 from vcf_pipeline.domain.vcf.defects import DefectLog
 from vcf_pipeline.domain.vcf.header import Field, Header
+from vcf_pipeline.domain.vcf.percent import decoded
 from vcf_pipeline.domain.vcf.records import INFO, Records, slow_floats
 from vcf_pipeline.domain.vcf.tokens import (
     ABSENT,
@@ -375,18 +376,11 @@ def _finite(text: str) -> float | None:
     return number if np.isfinite(number) else None
 
 
-# any printable ASCII character: the specification encodes eight of them since 4.3, Funcotator and others
-# encode more
-_CODES = [f"%{code:02{case}}" for code in (9, 10, 13, *range(32, 127)) for case in ("X", "x")]
-_CHARACTERS = [chr(code) for code in (9, 10, 13, *range(32, 127)) for _ in ("X", "x")]
-
-
 def _percent_decoded(array: pa.Array) -> pa.Array:
     series = to_series("", array)
     if not series.str.contains("%", literal=True).any():
         return array
-    unique: dict[str, str] = dict(zip(_CODES, _CHARACTERS, strict=True))
-    return series.str.replace_many(list(unique), list(unique.values())).to_arrow()
+    return pl.select(decoded(pl.lit(series))).to_series().to_arrow()
 
 
 def info_raw(records: Records, rows: AlleleRows, log: DefectLog) -> pl.Series:
