@@ -4,7 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PEERS := .venv-peers
+PEERS := .bench
+BENCH_SOURCE ?= vcf_pipeline_tests/data/scout__643594.clinical.vcf.gz
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -47,7 +48,7 @@ dev: setup ## Dagster's web server and daemon, with the sensors listening
 	eval "$$($(BIN)/vcf-pipeline env)" && exec $(BIN)/dagster dev -w workspace.yaml
 
 bench: setup $(PEERS)/installed ## our reader beside its peers, each by variants per CPU-second
-	$(BIN)/python vcf_pipeline_tests/benchmarks/reader_rate.py --peers $(PEERS)/bin/python
+	$(BIN)/python -m vcf_pipeline_tests.benchmarks.reader_rate --peers $(PEERS)/bin/python --source $(BENCH_SOURCE)
 
 $(PEERS)/installed: vcf_pipeline_tests/benchmarks/peers.lock
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
