@@ -196,7 +196,7 @@ def summary_lines(call: Call, control: Control, outcome: RunOutcome) -> list[str
 
 
 def top_genes(control: Control, key: PartitionKey) -> list[tuple[str, int]]:
-    """Genes with the most alleles of tiers 1 and 2, as the triage counted them."""
+    """Genes with the most alleles of tiers 1 to 3, those with tiers 1 and 2 first, as the triage counted them."""
     manifest = control.tables.manifest(key.tenant, key.callset_id, "triaged_variants")
     found = manifest.extra.get("top_genes") if manifest else None
     return [(str(gene), int(count)) for gene, count in found or []]

@@ -3,6 +3,7 @@
 partitions.py          `callsets`, the dynamic partitions
 resources.py           wiring offered to Dagster
 holder.py              which process holds a run; runs whose process is gone
+runs_in_progress.py    which callsets have a run that waits or goes on
 failures.py            what no rerun cures is not tried again
 metadata.py            a report → what the UI shows
 callset_step.py        what every asset does around its stage

@@ -1,12 +1,13 @@
 """What happens to a callset, in order: plain functions over ports that give a report. None has heard of Dagster.
 
-register.py    a file → callset in the ledger; same bytes, same callset
-publish.py     a file → chunks, then the announcement
-receive.py     an announcement → batches
-parse.py       batches, read or received → parsed_variants
-triage.py      parsed_variants → triaged_variants
-load.py        a callset's tables → a store, under a lease
-complete.py    every table written and both stores current → done
-query.py       a query object → rows of stores and tables
-forget.py      a callset removed everywhere
+register.py        a file → callset in the ledger; same bytes, same callset
+publish.py         a file → chunks, then the announcement
+publish_state.py   what a sender remembers of a publication, to go on after a kill
+receive.py         an announcement → batches
+parse.py           batches, read or received → parsed_variants
+triage.py          parsed_variants → triaged_variants
+load.py            a callset's tables → a store, under a lease
+complete.py        every table written and both stores current → done
+query.py           a query object → rows of stores and tables
+forget.py          a callset removed everywhere
 """

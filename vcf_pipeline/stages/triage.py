@@ -27,7 +27,8 @@ TOP_GENES = 10
 
 @dataclass(frozen=True)
 class TriageReport:
-    """tiers: rows by tier, always "1" to "4" and "unknown". top_genes: (gene, rows of tiers 1 and 2).
+    """tiers: rows by tier, always "1" to "4" and "unknown". top_genes: (gene, rows of tiers
+    1 to 3), those with rows of tiers 1 and 2 first.
 
     reused: the stored table was current, and nothing was written. seconds: of this call.
     """
@@ -114,7 +115,7 @@ def _write(
                 "settings": {"thresholds": thresholds.as_record()},
                 "code_version": CODE_VERSION,
                 "timings": {"seconds": seconds},
-                "extra": {"tiers": tiers, "top_genes": [list(row) for row in _top_genes(genes)]},
+                "extra": {"tiers": tiers, "top_genes": _top_genes(genes)},
             },
             lease.guard,
         )
@@ -128,18 +129,20 @@ _CARRIED_ON = (
 
 
 def _no_genes() -> pl.DataFrame:
-    return pl.DataFrame(schema={"gene": pl.String, "rows": pl.UInt32})
+    return pl.DataFrame(schema={"gene": pl.String, "urgent": pl.Int64, "rows": pl.Int64})
 
 
 def _with_genes(genes: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of tiers 1 and 2 by gene, added up; as many rows as there are genes."""
-    urgent = rows.filter(pl.col("tier") <= 2, pl.col("gene").is_not_null())
-    more = urgent.group_by("gene").agg(rows=pl.len().cast(pl.UInt32))
-    return pl.concat([genes, more]).group_by("gene").agg(pl.col("rows").sum())
+    """Rows of tiers 1 and 2, and of 1 to 3, by gene, added up; as many rows as there are genes."""
+    seen = rows.filter(pl.col("tier") <= 3, pl.col("gene").is_not_null()).select(
+        "gene", urgent=(pl.col("tier") <= 2).cast(pl.Int64), rows=pl.lit(1, pl.Int64)
+    )
+    return pl.concat([genes, seen]).group_by("gene").sum()
 
 
-def _top_genes(genes: pl.DataFrame) -> list[tuple[str, int]]:
-    return genes.sort(["rows", "gene"], descending=[True, False]).head(TOP_GENES).rows()
+def _top_genes(genes: pl.DataFrame) -> list[list[object]]:
+    ranked = genes.sort(["urgent", "rows", "gene"], descending=[True, True, False]).head(TOP_GENES)
+    return [list(row) for row in ranked.select("gene", "rows").iter_rows()]
 
 
 def _report(manifest: Manifest, started: float, *, reused: bool) -> TriageReport:

@@ -86,6 +86,12 @@ def test_every_allele_has_a_row_and_the_report_counts_them(tables):
     assert report.manifest.settings["thresholds"] == TriageThresholds().as_record()
 
 
+def test_genes_with_tiers_1_and_2_come_before_those_with_more_of_tier_3(tables):
+    vus = [allele(record_no=at, impact="MODERATE", gene="TTN") for at in range(3)]
+    parsed(tables, *vus, allele(record_no=3, impact="HIGH", gene="TP53"), allele(record_no=4, gene="MUC4"))
+    assert triage(tables).top_genes == [("TP53", 1), ("TTN", 3)]
+
+
 def test_what_is_current_is_left_and_reported_again(tables):
     parsed(tables, allele(impact="HIGH", gene="TP53"))
     first, second = triage(tables), triage(tables, fence=2)
