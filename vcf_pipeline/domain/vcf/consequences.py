@@ -3,10 +3,10 @@
     consequence_fields(header) -> list[ConsequenceField]
     parse_consequences(alleles, texts, fields) -> (CONSEQUENCES frame, frame by allele row)
 
-The order of the subfields is the header's own Description, nothing else. An annotation that the header does
-not declare, or whose Description names no subfields, is left as the INFO column it is. Not here: severity
-and synonyms of terms (so_terms.py), other INFO (info.py), what a consequence means for a person (triage).
-Rules: VEP's allele is ALT less the base that an indel's alleles share; SnpEff's is ALT itself; BCSQ names
+The order of the subfields is the header's own Description, nothing else. An annotation that the header does not
+declare, or whose Description names no subfields, is left as the INFO column it is.
+Not here: severity and synonyms of terms (so_terms.py), other INFO (info.py), what a consequence means for a person
+(triage). Rules: VEP's allele is ALT less the base that an indel's alleles share; SnpEff's is ALT itself; BCSQ names
 none but in its dna_change.
 """
 
@@ -20,6 +20,7 @@ import polars as pl
 from vcf_pipeline.domain.tables.schemas import CONSEQUENCES
 from vcf_pipeline.domain.vcf import so_terms
 from vcf_pipeline.domain.vcf.header import Header
+from vcf_pipeline.domain.vcf.percent import decoded
 
 SOURCES = ("CSQ", "vep", "ANN", "BCSQ", "EFF")
 """The keys that are read, in the order that breaks ties between them."""
@@ -65,7 +66,6 @@ _SYMBOLIC = {
     "<INV>": "INVERSION",
     "<CNV>": "COPY_NUMBER_VARIATION",
 }
-_ESCAPES = {"%3A": ":", "%3B": ";", "%3D": "=", "%25": "%", "%2C": ",", "%0D": "\r", "%0A": "\n", "%09": "\t"}
 _NO_MATCH = 9
 
 
@@ -120,9 +120,7 @@ def parse_consequences(
     term; then MANE, canonical or picked; then protein coding; then order.
     """
     parts = []
-    known = [
-        field for field in fields if field.key in texts and texts[field.key].null_count() < alleles.height
-    ]
+    known = [field for field in fields if field.key in texts and texts[field.key].null_count() < alleles.height]
     if known:
         forms = _allele_forms(alleles)
         parts = [_entries(forms, texts[field.key], field, place) for place, field in enumerate(known)]
@@ -146,9 +144,7 @@ def _allele_forms(alleles: pl.DataFrame) -> pl.DataFrame:
     shares = ~is_sequence | (alt.str.head(1) == pl.col("ref").str.to_uppercase().str.head(1))
     chopped = pl.when(alt.str.len_bytes() > 1).then(alt.str.slice(1)).otherwise(pl.lit("-"))
     base = alleles.select("record_no", "alt_index", "pos", "ref", "alt", "n_alts").with_row_index("row")
-    base = base.with_columns(
-        is_sequence=is_sequence, differs=differs, shares=shares, chopped=chopped, as_is=alt
-    )
+    base = base.with_columns(is_sequence=is_sequence, differs=differs, shares=shares, chopped=chopped, as_is=alt)
     if base["n_alts"].max() not in (None, 0, 1):
         base = base.with_columns(
             any_differs=pl.col("differs").any().over("record_no"),
@@ -165,9 +161,7 @@ def _allele_forms(alleles: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _entries(
-    forms: pl.DataFrame, text: pl.Series, field: ConsequenceField, source_place: int
-) -> pl.DataFrame:
+def _entries(forms: pl.DataFrame, text: pl.Series, field: ConsequenceField, source_place: int) -> pl.DataFrame:
     """One row per consequence and allele that it belongs to, with what _worst needs."""
     if field.key == "EFF":
         text = text.str.replace_all("(", "|", literal=True).str.replace_all(")", "", literal=True)
@@ -203,10 +197,8 @@ def _entries(
     lower_type = pl.col("feature_type").str.to_lowercase()
     return picked.with_columns(
         _terms(field.key),
-        *(_decoded(name) for name in ("gene", "hgvs_c", "hgvs_p")),
-        transcript=pl.when(lower_type.is_in(_NO_TRANSCRIPT).fill_null(False))
-        .then(None)
-        .otherwise("transcript"),
+        *(decoded(pl.col(name)) for name in ("gene", "hgvs_c", "hgvs_p")),
+        transcript=pl.when(lower_type.is_in(_NO_TRANSCRIPT).fill_null(False)).then(None).otherwise("transcript"),
         impact=pl.col("impact").str.to_uppercase(),
     ).pipe(_ranked)
 
@@ -225,10 +217,6 @@ def _joined(places: list[int]) -> pl.Expr:
         return pl.lit(None, pl.String)
     joined = pl.concat_str([_subfield(place) for place in places], separator="&", ignore_nulls=True)
     return pl.when(joined != "").then(joined)
-
-
-def _decoded(name: str) -> pl.Expr:
-    return pl.col(name).str.replace_many(_ESCAPES, ascii_case_insensitive=True)
 
 
 def _of_the_allele(picked: pl.DataFrame, field: ConsequenceField) -> pl.DataFrame:
@@ -289,21 +277,17 @@ def _ranked(entries: pl.DataFrame) -> pl.DataFrame:
         worst_term=pl.when(~pl.col("worst_term").str.starts_with("@")).then("worst_term"),
     )
     # between the known terms of its impact and those of the next
-    guessed = pl.col("impact").replace_strict(
-        so_terms.RANK_OF_IMPACT, default=so_terms.UNRANKED, return_dtype=pl.Int32
-    )
+    guessed = pl.col("impact").replace_strict(so_terms.RANK_OF_IMPACT, default=so_terms.UNRANKED, return_dtype=pl.Int32)
     rank = pl.when(pl.col("known") < so_terms.UNRANKED).then(pl.col("known") * 2).otherwise(guessed * 2 + 1)
     chosen = pl.col("mane").is_not_null() | (pl.col("canonical") == "YES") | (pl.col("pick") == "1")
     coding = pl.col("biotype").str.to_lowercase().is_in(["protein_coding", "coding"])
-    return found.with_columns(
-        rank=rank, is_chosen=chosen.fill_null(False), is_coding=coding.fill_null(False)
-    ).drop("ranks", "known")
+    return found.with_columns(rank=rank, is_chosen=chosen.fill_null(False), is_coding=coding.fill_null(False)).drop(
+        "ranks", "known"
+    )
 
 
 def _none_of(height: int) -> pl.DataFrame:
-    return pl.DataFrame(
-        {n: pl.Series(n, [None], dtype).new_from_index(0, height) for n, dtype in WORST.items()}
-    )
+    return pl.DataFrame({n: pl.Series(n, [None], dtype).new_from_index(0, height) for n, dtype in WORST.items()})
 
 
 def _worst(entries: pl.DataFrame, height: int) -> pl.DataFrame:
@@ -337,9 +321,7 @@ def _largest_af(entries: pl.DataFrame) -> pl.DataFrame:
             entries.select(*names, value="maf", is_minor=pl.lit(True)),
         ]
     )
-    values = (
-        values.filter(pl.col("value").is_not_null()).unique().with_columns(pl.col("value").str.split("&"))
-    )
+    values = values.filter(pl.col("value").is_not_null()).unique().with_columns(pl.col("value").str.split("&"))
     values = values.explode("value").with_columns(
         allele=pl.col("value").str.extract(r"^([^:]+):").str.to_uppercase(),
         af=pl.col("value").str.extract(r"([^:]+)$").cast(pl.Float64, strict=False),

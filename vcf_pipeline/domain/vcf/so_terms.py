@@ -28,10 +28,10 @@ MODIFIER  coding_sequence_variant mature_miRNA_variant miRNA 5_prime_UTR_variant
 MODIFIER  non_coding_transcript_exon_variant non_coding_exon_variant exon_variant exon_region
 MODIFIER  conserved_intron_variant intron_variant NMD_transcript_variant non_coding_transcript_variant
 MODIFIER  coding_transcript_variant transcript_variant transcript sequence_feature gene_variant
-intragenic_variant MODIFIER  upstream_gene_variant downstream_gene_variant TFBS_ablation TFBS_amplification
-TF_binding_site_variant MODIFIER  regulatory_region_ablation regulatory_region_amplification
-regulatory_region_variant MODIFIER  conserved_intergenic_variant intergenic_variant intergenic_region
-sequence_variant
+MODIFIER  intragenic_variant upstream_gene_variant downstream_gene_variant
+MODIFIER  TFBS_ablation TFBS_amplification TF_binding_site_variant
+MODIFIER  regulatory_region_ablation regulatory_region_amplification regulatory_region_variant
+MODIFIER  conserved_intergenic_variant intergenic_variant intergenic_region sequence_variant
 """
 _LINES = [line.split() for line in _SEVERITY.split("\n") if line]
 IMPACT: dict[str, str] = {term: line[0] for line in _LINES for term in line[1:]}
