@@ -23,11 +23,7 @@ def test_the_readmes_example_runs_as_pasted(tmp_path):
     assert ACTIVATE in block[1]
     # the interpreter of this test run stands for .venv, which may be elsewhere
     commands = block[1].replace(ACTIVATE, f'PATH="{Path(sys.executable).parent}:$PATH"')
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("VCF_PIPELINE_", "DAGSTER_"))
-    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("VCF_PIPELINE_", "DAGSTER_"))}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=ROOT,

@@ -81,9 +81,7 @@ def read_claim(text: str, review: str | None, detail: str | None = None) -> Clai
     """
     words = _words(text)
     kinds = [_kind(word) for word in words]
-    statuses = (
-        _statuses(review, len(words)) if all(word.isdigit() for word in words) else [review] * len(words)
-    )
+    statuses = _statuses(review, len(words)) if all(word.isdigit() for word in words) else [review] * len(words)
     stated = [(kind, status) for kind, status in zip(kinds, statuses, strict=True) if kind is not None]
     if not stated:
         return None
@@ -94,9 +92,7 @@ def read_claim(text: str, review: str | None, detail: str | None = None) -> Clai
     if "conflicting" in said or disputed or sum(sides) > 1:
         stars = min(1, max(stars_of(status) for _, status in stated))
         return Claim("conflicting", stars, has_pathogenic or _names_pathogenic(detail))
-    prevailing = next(
-        name for name in ("pathogenic", "likely_pathogenic", "benign", *SIGNIFICANCES) if name in said
-    )
+    prevailing = next(name for name in ("pathogenic", "likely_pathogenic", "benign", *SIGNIFICANCES) if name in said)
     family = _PATHOGENIC if has_pathogenic else _BENIGN if said & _BENIGN else {prevailing}
     stars = max(stars_of(status) for kind, status in stated if kind in family)
     return Claim(prevailing, stars, has_pathogenic)

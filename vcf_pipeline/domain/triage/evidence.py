@@ -103,9 +103,7 @@ def with_evidence(variants: pl.DataFrame, *, has_samples: bool, min_an: int = 20
     evidence List(Struct of key, value, source).
     Raises nothing: what cannot be read is no evidence.
     """
-    absent = [
-        pl.lit(None, dtype).alias(name) for name, dtype in _CORE.items() if name not in variants.columns
-    ]
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in _CORE.items() if name not in variants.columns]
     frame = _with_claims(variants.with_columns(absent))
     frequencies = _frequencies(frame, has_samples=has_samples, min_an=min_an)
     carried = pl.when(pl.col("an") > 0).then(pl.col("ac") > 0)
@@ -113,9 +111,7 @@ def with_evidence(variants: pl.DataFrame, *, has_samples: bool, min_an: int = 20
         *(expression.alias(f"_af_{key}") for key, expression in frequencies.items()),
         is_filtered=(pl.col("filter").list.len() > 0).fill_null(False) & (pl.col("filter") != ["PASS"]),
         is_carried=carried if has_samples else pl.lit(None, pl.Boolean),
-    ).with_columns(
-        population_af=pl.max_horizontal(pl.lit(None, pl.Float32), *(f"_af_{key}" for key in frequencies))
-    )
+    ).with_columns(population_af=pl.max_horizontal(pl.lit(None, pl.Float32), *(f"_af_{key}" for key in frequencies)))
     frame = frame.with_columns(_gathered(frame, list(frequencies)))
     return frame.drop(name for name in frame.columns if name.startswith("_"))
 
@@ -147,10 +143,7 @@ def _with_claim_texts(frame: pl.DataFrame) -> pl.DataFrame:
         _annotated=pl.col("consequence_clin_sig").list.join("&", ignore_nulls=True).replace("", None),
     )
     source = pl.coalesce(
-        *(
-            pl.when(pl.col(f"_text_{keys.significance}").is_not_null()).then(at)
-            for at, keys in enumerate(spoken)
-        ),
+        *(pl.when(pl.col(f"_text_{keys.significance}").is_not_null()).then(at) for at, keys in enumerate(spoken)),
         pl.lit(None, pl.Int32),
     )
     frame = frame.with_columns(_source=source)
@@ -215,9 +208,7 @@ def _frequencies(frame: pl.DataFrame, *, has_samples: bool, min_an: int) -> dict
             found[key] = pl.when(enough).then(_as_frequency(_number(frame, key, pl.Float32())))
     if not has_samples and f"info_{OWN_FREQUENCY}" in frame.columns:
         enough = _number(frame, _an_key(OWN_FREQUENCY), pl.Float64()) >= min_an
-        found[OWN_FREQUENCY] = pl.when(enough).then(
-            _as_frequency(_number(frame, OWN_FREQUENCY, pl.Float32()))
-        )
+        found[OWN_FREQUENCY] = pl.when(enough).then(_as_frequency(_number(frame, OWN_FREQUENCY, pl.Float32())))
     return found
 
 
@@ -227,9 +218,7 @@ def _as_frequency(number: pl.Expr) -> pl.Expr:
 
 def _an_key(key: str) -> str:
     """The key that counts the alleles of a frequency's key: gnomAD_AF → gnomAD_AN, AF_popmax → AN_popmax."""
-    return re.sub(
-        r"(A|a)(F|f)(?=_|$)", lambda found: found[1] + ("N" if found[2] == "F" else "n"), key, count=1
-    )
+    return re.sub(r"(A|a)(F|f)(?=_|$)", lambda found: found[1] + ("N" if found[2] == "F" else "n"), key, count=1)
 
 
 def _number(frame: pl.DataFrame, key: str, dtype: pl.DataType) -> pl.Expr:
@@ -289,11 +278,7 @@ def _statements(frame: pl.DataFrame, frequencies: list[str]) -> list[tuple[str, 
         ("consequence", "annotation", pl.col("consequence")),
         ("impact", "annotation", pl.col("impact")),
         ("AF", "annotation", pl.col("_af_consequence_af").cast(pl.String)),
-        *(
-            (key, "INFO", pl.col(f"_af_{key}").cast(pl.String))
-            for key in frequencies
-            if key != "consequence_af"
-        ),
+        *((key, "INFO", pl.col(f"_af_{key}").cast(pl.String)) for key in frequencies if key != "consequence_af"),
         ("FILTER", "file", pl.when("is_filtered").then(pl.col("filter").list.join(";", ignore_nulls=True))),
     ]
     read = frame.select(value.alias(str(at)) for at, (_, _, value) in enumerate(said))

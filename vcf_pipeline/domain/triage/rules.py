@@ -34,9 +34,7 @@ class TriageThresholds:
 
     def fingerprint(self) -> str:
         """16 hex digits: other thresholds make a triage stale."""
-        return hashlib.blake2b(
-            json.dumps(self.as_record(), sort_keys=True).encode(), digest_size=8
-        ).hexdigest()
+        return hashlib.blake2b(json.dumps(self.as_record(), sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,7 @@ def rules_of(t: TriageThresholds) -> tuple[Rule, ...]:
     )
     rare_lof, rare_moderate = ~above_lof, ~above_moderate
     return (
-        Rule(
-            1, 1, "clinvar_pathogenic", pathogenic & decisive, "ClinVar: P or LP, two stars or more", _CLINVAR
-        ),
+        Rule(1, 1, "clinvar_pathogenic", pathogenic & decisive, "ClinVar: P or LP, two stars or more", _CLINVAR),
         Rule(2, 4, "clinvar_benign", benign & decisive, "ClinVar: B or LB, two stars or more", _CLINVAR),
         Rule(
             *(2, 4, "ba1_common", above_ba1 & ~pl.col("is_ba1_exception")),

@@ -62,9 +62,7 @@ def test_the_callsets_own_frequency_never_counts():
     assert frequency(allele(info_AF=0.25, info_AN=100_000)) is None
 
 
-@pytest.mark.parametrize(
-    ("an", "expected"), [({"info_AN": 42870}, 0.25), ({"info_AN": 1999}, None), ({}, None)]
-)
+@pytest.mark.parametrize(("an", "expected"), [({"info_AN": 42870}, 0.25), ({"info_AN": 1999}, None), ({}, None)])
 def test_a_sites_only_file_speaks_for_a_population_when_its_an_says_so(an, expected):
     assert frequency(allele(info_AF=0.25, **an), has_samples=False) == expected
 

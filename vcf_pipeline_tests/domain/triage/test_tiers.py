@@ -13,9 +13,7 @@ from vcf_pipeline_tests.domain.triage.rows import ONE_STAR, TWO_STARS, allele, c
 CONFLICT = ["criteria_provided", "_conflicting_interpretations"]
 
 
-def verdict(
-    rows: pl.DataFrame, *, has_samples: bool = True, assembly: str = "GRCh37"
-) -> tuple[int | None, list[str]]:
+def verdict(rows: pl.DataFrame, *, has_samples: bool = True, assembly: str = "GRCh37") -> tuple[int | None, list[str]]:
     result = triaged(rows, has_samples=has_samples, assembly=assembly)
     return result["tier"].item(), result["reasons"].item().to_list()
 
