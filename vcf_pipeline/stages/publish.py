@@ -34,12 +34,14 @@ Progress = Callable[[int, int, int], None]
 
 
 class Claim(Protocol):
-    """won: this publication is the one. published_as: the publish_id or label of the one that was first."""
+    """won: this publication may announce. Else published_as: what stands there; has_other_settings: read otherwise."""
 
     @property
     def won(self) -> bool: ...
     @property
     def published_as(self) -> str | None: ...
+    @property
+    def has_other_settings(self) -> bool: ...
 
 
 class Receipts(Protocol):
@@ -119,7 +121,7 @@ def publish_callset(
             claim = receipts.claim_publication(
                 tenant, key.callset_id, announcement.publish_id, announcement.settings_fingerprint
             )
-            if not claim.won:
+            if not claim.won and not (replace and claim.has_other_settings):
                 state.forget()
                 known = receipts.announcement(key) or announcement
                 return _published_before(known, shown, time.perf_counter() - started, claim.published_as or "")
