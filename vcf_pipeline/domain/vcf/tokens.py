@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 Array = npt.NDArray[Any]
 
@@ -24,6 +27,55 @@ EMPTY_ENTRY = 2
 UNKNOWN_KEY = 4
 
 POWERS_OF_TEN = np.array([float(f"1e{i}") for i in range(309)])
+
+
+_WORD = ir.IntType(64)
+
+
+def _word_at(_typing: Any, b: Any, _at: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        return builder.load(builder.bitcast(place, ir.PointerType(_WORD)), align=1)
+
+    return types.uint64(b, types.int64), generate
+
+
+def _zeros_below(_typing: Any, _word: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], cgutils.false_bit)
+
+    return types.uint64(types.uint64), generate
+
+
+_load_word: Any = intrinsic(_word_at)
+"""(b, at) → the bytes b[at:at+8] as a little-endian uint64, wherever they stand. Callers keep at + 8 <= b.size."""
+_trailing_zeros: Any = intrinsic(_zeros_below)
+"""(word) → how many low bits of a uint64 are 0."""
+
+_ONES = np.uint64(0x0101010101010101)
+_HIGHS = np.uint64(0x8080808080808080)
+_TABS = _ONES * np.uint64(9)
+_SEMICOLONS = _ONES * np.uint64(59)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _find_byte(b: Array, s: int, e: int, repeated: Any, byte: int) -> Any:
+    """Where the byte first stands in b[s:e], e when nowhere. repeated: the byte eight times, as uint64.
+
+    Eight bytes at a time: (x - 0x01…) & ~x & 0x80… has its lowest bit in the first byte of x that is zero.
+    """
+    i = s
+    while i + 8 <= e:
+        x = _load_word(b, i) ^ repeated
+        hit = (x - _ONES) & ~x & _HIGHS
+        if hit != 0:
+            ahead = np.int64(_trailing_zeros(hit) >> np.uint64(3))
+            return i + ahead
+        i += 8
+    while i < e and b[i] != byte:
+        i += 1
+    return i
 
 
 @njit(cache=True, nogil=True)
@@ -40,8 +92,12 @@ def find_columns(b: Array, start: Array, end: Array, off: Array, length: Array, 
         i = s
         c = 0
         while True:
-            while i < e and b[i] != 9:
-                i += 1
+            # the first columns are short: a byte at a time; INFO is not
+            if c < 7:
+                while i < e and b[i] != 9:
+                    i += 1
+            else:
+                i = _find_byte(b, i, e, _TABS, 9)
             off[c, r] = s
             length[c, r] = i - s
             c += 1
@@ -103,6 +159,14 @@ def find_info(
     n_keys = key_start.size - 1
     mask = table.size - 1
     successor = np.full(n_keys + 1, -1, np.int32)
+    # the first eight bytes of each key as a word, and which of them count
+    key_word = np.zeros(n_keys, np.uint64)
+    key_mask = np.zeros(n_keys, np.uint64)
+    for k in range(n_keys):
+        for j in range(min(key_start[k + 1] - key_start[k], 8)):
+            key_word[k] |= np.uint64(key_bytes[key_start[k] + j]) << np.uint64(8 * j)
+            key_mask[k] |= np.uint64(255) << np.uint64(8 * j)
+    last_word = b.size - 8
     n_unknown = 0
     for r in range(off.size):
         s = off[r]
@@ -122,9 +186,9 @@ def find_info(
             if g >= 0:
                 q = key_start[g]
                 size = key_start[g + 1] - q
-                if ks + size <= e:
+                if ks + size <= e and ks <= last_word and (_load_word(b, ks) & key_mask[g]) == key_word[g]:
                     same = True
-                    for j in range(size):
+                    for j in range(8, size):
                         if b[ks + j] != key_bytes[q + j]:
                             same = False
                             break
@@ -159,8 +223,7 @@ def find_info(
             if i < e and b[i] == 61:
                 i += 1
                 vs = i
-                while i < e and b[i] != 59:
-                    i += 1
+                i = _find_byte(b, i, e, _SEMICOLONS, 59)
                 if k >= 0:
                     if token_len[k, r] == -1:
                         token_off[k, r] = vs
@@ -257,25 +320,47 @@ def parse_floats(b: Array, off: Array, length: Array, powers: Array, out: Array,
         digits = 0
         exponent = 0
         some = False
-        while i < e and 48 <= b[i] <= 57:
-            if digits < 19:
-                m = m * np.uint64(10) + np.uint64(b[i] - 48)
-                if m > 0:
-                    digits += 1
-            else:
-                exponent += 1
-            i += 1
-            some = True
-        if i < e and b[i] == 46:
-            i += 1
+        if size <= 18:
+            # no more digits than a uint64 holds: nothing to count
+            p = i
+            while i < e:
+                d = np.int64(b[i]) - 48
+                if d < 0 or d > 9:
+                    break
+                m = m * np.uint64(10) + np.uint64(d)
+                i += 1
+            some = i > p
+            if i < e and b[i] == 46:
+                i += 1
+                p = i
+                while i < e:
+                    d = np.int64(b[i]) - 48
+                    if d < 0 or d > 9:
+                        break
+                    m = m * np.uint64(10) + np.uint64(d)
+                    i += 1
+                exponent = p - i
+                some = some or i > p
+        else:
             while i < e and 48 <= b[i] <= 57:
                 if digits < 19:
                     m = m * np.uint64(10) + np.uint64(b[i] - 48)
                     if m > 0:
                         digits += 1
-                    exponent -= 1
+                else:
+                    exponent += 1
                 i += 1
                 some = True
+            if i < e and b[i] == 46:
+                i += 1
+                while i < e and 48 <= b[i] <= 57:
+                    if digits < 19:
+                        m = m * np.uint64(10) + np.uint64(b[i] - 48)
+                        if m > 0:
+                            digits += 1
+                        exponent -= 1
+                    i += 1
+                    some = True
         fine = some
         if fine and i < e and (b[i] == 101 or b[i] == 69):
             i += 1
@@ -405,39 +490,39 @@ def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, out: Ar
     Returns how many rows are null.
     """
     nulls = 0
+    words = out.view(np.uint64)
+    last = b.size - 12
+    low = np.uint64(0xFFFFFFFF)
     for r in range(off.size):
         size = length[r]
         s = off[r]
-        o = out[r]
-        o[0] = 0
-        o[1] = 0
-        o[2] = 0
-        o[3] = 0
         if size <= 0 or (dot_is_null and size == 1 and b[s] == 46):
             valid[r] = False
+            words[r, 0] = 0
+            words[r, 1] = 0
             nulls += 1
             continue
         valid[r] = True
-        o[0] = size
-        if size <= 12:
-            w1 = np.uint32(0)
-            w2 = np.uint32(0)
-            w3 = np.uint32(0)
-            for j in range(min(size, 4)):
-                w1 |= np.uint32(b[s + j]) << np.uint32(8 * j)
-            for j in range(4, min(size, 8)):
-                w2 |= np.uint32(b[s + j]) << np.uint32(8 * (j - 4))
-            for j in range(8, size):
-                w3 |= np.uint32(b[s + j]) << np.uint32(8 * (j - 8))
-            o[1] = np.int32(w1)
-            o[2] = np.int32(w2)
-            o[3] = np.int32(w3)
+        # length and the first four bytes; then eight more bytes, or buffer 0 and the offset
+        head = np.uint64(0)
+        tail = np.uint64(0)
+        if s <= last:
+            head = _load_word(b, s) & low
+            tail = _load_word(b, s + 4)
         else:
-            w1 = np.uint32(0)
-            for j in range(4):
-                w1 |= np.uint32(b[s + j]) << np.uint32(8 * j)
-            o[1] = np.int32(w1)
-            o[3] = s
+            for j in range(min(size, 4)):
+                head |= np.uint64(b[s + j]) << np.uint64(8 * j)
+            for j in range(4, min(size, 12)):
+                tail |= np.uint64(b[s + j]) << np.uint64(8 * (j - 4))
+        if size > 12:
+            tail = np.uint64(s) << np.uint64(32)
+        elif size <= 4:
+            tail = np.uint64(0)
+            head &= low >> np.uint64(32 - 8 * size)
+        else:
+            tail &= ~np.uint64(0) >> np.uint64(96 - 8 * size)
+        words[r, 0] = np.uint64(size) | (head << np.uint64(32))
+        words[r, 1] = tail
     return nulls
 
 
