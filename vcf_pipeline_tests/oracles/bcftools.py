@@ -35,6 +35,10 @@ class Bcftools:
         """`bcftools view`, as VCF text unless the options say otherwise."""
         return self._ask("view", "--no-version", *options, str(vcf))
 
+    def split_vep(self, vcf: Path, key: str, columns: str) -> bytes:
+        """`bcftools +split-vep -d`, a line per consequence; BcftoolsError where the plugin is not installed."""
+        return self._ask("+split-vep", "-a", key, "-d", "-f", columns + "\n", str(vcf))
+
     def _ask(self, *arguments: str) -> bytes:
         if arguments not in self._answers:
             answer = self._run(*arguments)

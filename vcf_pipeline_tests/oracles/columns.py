@@ -53,6 +53,10 @@ def compare(vcf: Path, bcftools: Bcftools, settings: ReaderSettings | None = Non
         records=sum(batch.n_records for batch in batches),
         rejected=sum(batch.rejects.height for batch in batches),
     )
+    if not batches:
+        printed = bcftools.query(vcf, "%POS")
+        result.differ("records", [f"none for {printed[:80]!r}"] if printed else [])
+        return result
     variants = pl.concat([batch.variants for batch in batches], how="diagonal_relaxed")
     theirs = _printed(vcf, bcftools, header, variants)
     if theirs.height != result.records:
@@ -110,9 +114,7 @@ def _compare_core(variants: pl.DataFrame, rows: pl.DataFrame, result: Comparison
         filter=no_dot["FILTER"],
         qual=no_dot["QUAL"],
     )
-    ours = variants.select(
-        "contig", "pos", pl.col("id").list.join(";"), "ref", "alt", pl.col("filter").list.join(";")
-    )
+    ours = variants.select("contig", "pos", pl.col("id").list.join(";"), "ref", "alt", pl.col("filter").list.join(";"))
     for name in ours.columns:
         result.columns.append(name)
         hits = (~ours[name].eq_missing(theirs[name])).arg_true().to_list()
@@ -127,9 +129,7 @@ def _same_reals(ours: pl.Series, theirs: pl.Series) -> np.ndarray:
     text = theirs.replace({".": None}).cast(pl.Float64, strict=False).to_numpy()
     close = np.isclose(mine, text, rtol=RELATIVE_TOLERANCE, atol=1e-37) | ((mine == text) & np.isinf(mine))
     none = ours.is_null().to_numpy() & (theirs.is_null() | (theirs == ".")).to_numpy()
-    both_nan = (
-        ours.is_nan().fill_null(False).to_numpy() if ours.dtype.is_float() else np.zeros(len(ours), bool)
-    )
+    both_nan = ours.is_nan().fill_null(False).to_numpy() if ours.dtype.is_float() else np.zeros(len(ours), bool)
     return np.asarray(close | none | (both_nan & np.isnan(text)), bool)
 
 
@@ -264,9 +264,7 @@ def _calls_as_text(genotypes: pl.DataFrame, n_samples: int) -> Iterator[bytes | 
     phased[present] = genotypes["phased"].drop_nulls().to_numpy().reshape(-1, n_samples)
     plain = np.zeros(len(gt), bool)
     if width >= 2:
-        plain = ((gt[:, :, :2] >= -1) & (gt[:, :, :2] < 10)).all(axis=(1, 2)) & (gt[:, :, 2:] == -2).all(
-            axis=(1, 2)
-        )
+        plain = ((gt[:, :, :2] >= -1) & (gt[:, :, :2] < 10)).all(axis=(1, 2)) & (gt[:, :, 2:] == -2).all(axis=(1, 2))
     for record in range(len(gt)):
         if not present[record]:
             yield None
