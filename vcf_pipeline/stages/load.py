@@ -261,7 +261,7 @@ def _graph_rows_of(
     for position, found in enumerate(due):
         key, parsed = found.key, found.inputs.parsed
         told = progress if position == 0 else None
-        has_calls = "gt" in tables.schema(key.tenant, key.callset_id, PARSED, "genotypes")
+        has_calls = "gt" in parsed.schemas.get("genotypes", {})
         try:
             yield graph_rows.graph_rows(
                 tenant=key.tenant,
