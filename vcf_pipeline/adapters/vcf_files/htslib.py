@@ -130,7 +130,9 @@ class HtslibSource:
         code = self._child.wait()
         if code < 0:
             return self._stopped(f"it died of {signal.Signals(-code).name}")
-        return self._stopped("no progress" if code == 1 else f"it ended with exit code {code}")
+        self._listener.join(timeout=1)
+        timed_out = any(line.startswith("Timeout (") for line in self._messages)
+        return self._stopped("no progress" if timed_out else f"it ended with exit code {code}")
 
     def _stopped(self, why: str) -> EngineStopped:
         self._listener.join(timeout=1)
@@ -351,6 +353,8 @@ def _main(path: str, block_bytes: str, counter_descriptor: str, hang_seconds: st
     """The child: frames on what was standard output, everything that anybody prints on standard error."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    # Ctrl-C reaches the whole group; what it means is the parent's to say
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # a hang inside htslib may hold the interpreter; this timer needs none
     faulthandler.dump_traceback_later(float(hang_seconds), exit=True)

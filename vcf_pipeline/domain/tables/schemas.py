@@ -81,7 +81,8 @@ GENOTYPES_HEAD: dict[str, pl.DataType | type[pl.DataType]] = {
     # "phased": pl.Array(pl.Boolean, n_samples)
 }
 GENOTYPES_TAIL: dict[str, pl.DataType | type[pl.DataType]] = {
-    "format_raw": pl.String,  # FORMAT and samples verbatim where a value was defective
+    # FORMAT and samples verbatim where a value was defective, or `phased` cannot hold how a call is separated
+    "format_raw": pl.String,
 }
 
 INFO_RULES = """info_KEY, in the header's order, undeclared keys after them in the order they appear:

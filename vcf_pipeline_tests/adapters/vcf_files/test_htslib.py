@@ -144,6 +144,14 @@ def test_a_child_that_hangs_is_ended(long_vcf: str) -> None:
     assert not child.is_running()
 
 
+def test_an_interrupt_is_left_to_the_parent(long_vcf: str) -> None:
+    with open_htslib(long_vcf, block_bytes=100_000) as source:
+        blocks = source.blocks()
+        lines = next(blocks).count(b"\n")
+        os.kill(source._child.pid, signal.SIGINT)
+        assert lines + sum(block.count(b"\n") for block in blocks) == PIPE_FULL
+
+
 def test_a_reader_that_stops_early_leaves_no_child(long_vcf: str) -> None:
     with open_htslib(long_vcf, block_bytes=1000) as source:
         next(source.blocks())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vcf_pipeline.domain.tables.schemas import MISSING, NO_ALLELE
 from vcf_pipeline.domain.vcf.batch import ReaderSettings
-from vcf_pipeline.domain.vcf.genotypes import GenotypesParsed, parse_genotypes
+from vcf_pipeline.domain.vcf.genotypes import WIDEST_PLOIDY, GenotypesParsed, parse_genotypes
 from vcf_pipeline.domain.vcf.header import Field, Header
 
 DECLARED = {
@@ -292,3 +292,38 @@ def test_any_genotype_text_is_read_as_its_grammar_says(records: list[tuple[int, 
             assert summary["ac"][row] == (alleles.count(alt) if n_alts else 0)
             assert summary["n_called"][row] == sum(call is not None and MISSING not in call for call in expected)
             row += 1
+
+
+def test_a_call_wider_than_any_ploidy_we_hold_is_malformed() -> None:
+    widest = "/".join(["1"] * WIDEST_PLOIDY)
+    parsed = parse([("C", "GT", [widest, f"{widest}/1"])])
+    assert calls(parsed) == [[1] * WIDEST_PLOIDY, [MISSING]]
+    assert parsed.defect_counts == {"GT_MALFORMED": 1}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([".", "C", "C,G", "<DEL>"]),
+            st.lists(st.sampled_from([*DECLARED, "ZZ", ""]), max_size=6).map(":".join),
+            st.lists(st.text("01.:,/|%-e \tñ", max_size=12), min_size=1, max_size=4),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_no_text_breaks_the_shape_of_the_frame(records: list[tuple[str, str, list[str]]]) -> None:
+    n_samples = len(records[0][2])
+    parsed = parse(records, n_samples=n_samples)
+    right = ["\t".join(samples).count("\t") + 1 == n_samples for _, _, samples in records]
+    assert (~parsed.wrong_columns).tolist() == right
+    assert parsed.frame.height == len(records)
+    for name in parsed.frame.columns:
+        if name.startswith("fmt_") or name == "phased":
+            column = parsed.frame[name].to_list()
+            assert {len(value) for value in column if value is not None} <= {n_samples}
+            assert all(value is None for value, whole in zip(column, right, strict=True) if not whole)
+    for record, _, _, text in parsed.defects:
+        assert right[record]
+        assert isinstance(text, str)
