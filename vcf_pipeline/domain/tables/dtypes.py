@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,13 +18,12 @@ from vcf_pipeline.domain.tables.schemas import NO_ALLELE
 Schema = dict[str, pl.DataType]
 
 _INTEGERS: list[type[pl.DataType]] = [pl.Int8, pl.Int16, pl.Int32, pl.Int64]
-_SCALARS: dict[str, type[pl.DataType]] = {
-    kind.__name__: kind for kind in (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String, pl.Binary, pl.Null)
-}
+_OTHERS: list[type[pl.DataType]] = [pl.Float32, pl.Float64, pl.Boolean, pl.String, pl.Binary, pl.Null]
+_SCALARS: dict[str, type[pl.DataType]] = {kind.__name__: kind for kind in (*_INTEGERS, *_OTHERS)}
 _TOKEN = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*|\d+|[(),:])")
 
 
-def dtype_text(dtype: pl.DataType | type[pl.DataType]) -> str:
+def dtype_text(dtype: Any) -> str:
     """`List(Int32)`, `Array(Int8, 6)`, `Struct(key: String)`: what `parse_dtype` reads back. Raises TypeError."""
     if isinstance(dtype, pl.List):
         return f"List({dtype_text(dtype.inner)})"
@@ -71,7 +71,7 @@ def _parsed(tokens: list[str], at: int) -> tuple[pl.DataType, int]:
 
 def union_dtype(one: pl.DataType, other: pl.DataType) -> pl.DataType:
     """The narrowest dtype that holds both without loss. Raises TypeError where there is none."""
-    if one == other or other == pl.Null:
+    if other in (one, pl.Null):
         return one
     if one == pl.Null:
         return other
@@ -101,10 +101,7 @@ def union_schema(one: Mapping[str, pl.DataType], other: Mapping[str, pl.DataType
         else:
             order.insert(place, name)
             place += 1
-    return {
-        name: union_dtype(one[name], other[name]) if name in one and name in other else one.get(name, other.get(name))
-        for name in order
-    }  # type: ignore[return-value]  # each name is in one of them
+    return {name: union_dtype(one.get(name, pl.Null()), other.get(name, pl.Null())) for name in order}
 
 
 def conformed(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
