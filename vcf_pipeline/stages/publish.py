@@ -34,7 +34,9 @@ Progress = Callable[[int, int, int], None]
 
 
 class Claim(Protocol):
-    """won: this publication may announce. Else published_as: what stands there; has_other_settings: read otherwise."""
+    """won: this publication may announce. Else published_as: what stands there; has_other_settings: read
+    otherwise.
+    """
 
     @property
     def won(self) -> bool: ...
@@ -53,6 +55,10 @@ class Receipts(Protocol):
 
     def claim_publication(self, tenant: str, callset_id: str, publish_id: str, settings_fingerprint: str) -> Claim:
         """The right to announce: the first one wins, and wins again when it asks again."""
+        ...
+
+    def record_announcement(self, announced: Announcement) -> str:
+        """What a sensor would do when it hears it; idempotent. From here on others are told "already published"."""
         ...
 
 
@@ -127,6 +133,8 @@ def publish_callset(
                 return _published_before(known, shown, time.perf_counter() - started, claim.published_as or "")
         event = CallsetAnnounced(announcement).to_envelope(ts=_milliseconds(announcement.created_at), producer=PRODUCER)
         coordinator.emit(event, CALLSETS, str(key))
+        if receipts is not None:
+            receipts.record_announcement(announcement)
         state.forget()
     return publication.report(announcement, shown, time.perf_counter() - started)
 
