@@ -58,7 +58,9 @@ class Receipts(Protocol):
         ...
 
     def record_announcement(self, announced: Announcement) -> str:
-        """What a sensor would do when it hears it; idempotent. From here on others are told "already published"."""
+        """What a sensor would do when it hears it; idempotent. From here on others are told "already
+        published".
+        """
         ...
 
 

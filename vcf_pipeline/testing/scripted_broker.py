@@ -113,9 +113,7 @@ class ScriptedBroker:
         size = 0
         for offset in range(max(first, 0), min(last + 1, len(stored))):
             body = stored[offset]
-            messages.append(
-                Message(topic, partition, offset, body, broker=self.name, incarnation=log.incarnation)
-            )
+            messages.append(Message(topic, partition, offset, body, broker=self.name, incarnation=log.incarnation))
             size += len(body)
             if size >= max_bytes:
                 break

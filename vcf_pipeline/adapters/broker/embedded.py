@@ -8,8 +8,6 @@ The default on a laptop and in tests. Many processes may append and read; an app
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import sqlite3
 import threading
@@ -18,14 +16,13 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from vcf_pipeline.adapters.broker.embedded_files import SCHEMA, Connection, create, file_lock, mapped
 from vcf_pipeline.adapters.broker.port import Health, Message, Positions
 from vcf_pipeline.domain.errors import (
-    BrokerTimeout,
     BrokerUnavailable,
     MessageTooLarge,
     OffsetLost,
     PipelineError,
-    TopicFull,
     TopicMissing,
 )
 from vcf_pipeline.domain.stream.topics import Topic
@@ -33,77 +30,14 @@ from vcf_pipeline.domain.stream.topics import Topic
 POLL_FIRST_S = 0.020
 POLL_QUIET_S = 0.100
 POLL_GROWTH = 1.25
-PAGE_BYTES = 16_384
 _OFFSET_BITS = 40
 _PARTITION_BITS = 12
-_PRIMARY_CODE = 0xFF
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS topics (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL,
-    incarnation TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS ends (
-    topic INTEGER NOT NULL, partition INTEGER NOT NULL,
-    first_offset INTEGER NOT NULL, end_offset INTEGER NOT NULL,
-    PRIMARY KEY (topic, partition)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS messages (place INTEGER PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL);
-"""
 # place = topic, partition and offset in one integer: the rowid, so that a partition's messages
 # lie side by side.
 
 
-def _mapped(problem: sqlite3.Error | OSError, where: str) -> PipelineError:
-    """What SQLite or the file system says, in words of the tree."""
-    text = str(problem)
-    if isinstance(problem, OSError):
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            return TopicFull(where=where, got=text, repair="Free space on the disk of VCF_PIPELINE_HOME.")
-        return BrokerUnavailable(where=where, got=text, repair="Check that the folder can be written.")
-    code = (getattr(problem, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return BrokerTimeout(where=where, got="the log is locked by another writer", repair="Try again.")
-    if code == sqlite3.SQLITE_FULL:
-        return TopicFull(where=where, got=text, repair="Free space on the disk of VCF_PIPELINE_HOME.")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return BrokerUnavailable(
-            where=where,
-            got=f"the log is damaged: {text}",
-            repair="Move it away with its -wal and -shm: a new log is made, and senders publish again.",
-        )
-    if code == sqlite3.SQLITE_TOOBIG:
-        return MessageTooLarge(where=where, got=text)
-    return BrokerUnavailable(where=where, got=f"{type(problem).__name__}: {text}")
-
-
-class _Connection:
-    """One thread's connection to one database, and the file that it was opened on."""
-
-    def __init__(self, path: Path, busy_s: float, max_bytes: int | None) -> None:
-        self.pid = os.getpid()
-        self.file = path.stat().st_ino
-        self.data_version = -1
-        self.db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
-        self.db.execute("PRAGMA synchronous=FULL")
-        self.db.execute("PRAGMA wal_autocheckpoint=2000")
-        self.db.execute("PRAGMA journal_size_limit=67108864")
-        if max_bytes is not None:
-            self.db.execute(f"PRAGMA max_page_count={max(1, max_bytes // PAGE_BYTES)}")
-        self.topics: dict[str, tuple[int, int, str]] = {}
-
-    def has_changed(self) -> bool:
-        """Whether another connection has committed since the last call: the cheap half of an idle poll."""
-        (version,) = self.db.execute("PRAGMA data_version").fetchone()
-        changed = bool(version != self.data_version)
-        self.data_version = version
-        return changed
-
-    def __del__(self) -> None:
-        # after a fork the child must not close: SQLite would drop the parent's locks
-        if self.pid == os.getpid() and hasattr(self, "db"):
-            self.db.close()
-
-
-_inherited: list[dict[Path, _Connection]] = []
+_inherited: list[dict[Path, Connection]] = []
 """Connections a forked child got from its parent: kept, so that nobody closes them."""
 
 
@@ -136,15 +70,15 @@ class EmbeddedBroker:
 
     # ---- connections
 
-    def _connections(self) -> dict[Path, _Connection]:
+    def _connections(self) -> dict[Path, Connection]:
         if getattr(self._local, "pid", None) != os.getpid():
             if hasattr(self._local, "open"):
                 _inherited.append(self._local.open)
             self._local.pid, self._local.open = os.getpid(), {}
-        mine: dict[Path, _Connection] = self._local.open
+        mine: dict[Path, Connection] = self._local.open
         return mine
 
-    def _connection(self, topic: Topic) -> _Connection:
+    def _connection(self, topic: Topic) -> Connection:
         """This thread's, on the file that lies there now: one deleted and made again is another log."""
         path = self.path_of(topic)
         if self._is_closed:
@@ -157,7 +91,7 @@ class EmbeddedBroker:
             raise _no_topic(topic) from None
         if path in mine and mine[path].file == inode:
             return mine[path]
-        mine[path] = _Connection(path, self._busy_s, self._max_bytes)
+        mine[path] = Connection(path, self._busy_s, self._max_bytes)
         return mine[path]
 
     @contextlib.contextmanager
@@ -165,9 +99,9 @@ class EmbeddedBroker:
         try:
             yield
         except (sqlite3.Error, OSError) as problem:
-            raise _mapped(problem, str(self.path_of(topic))) from problem
+            raise mapped(problem, str(self.path_of(topic))) from problem
 
-    def _topic(self, connection: _Connection, topic: Topic) -> tuple[int, int, str]:
+    def _topic(self, connection: Connection, topic: Topic) -> tuple[int, int, str]:
         """(id, partitions, incarnation). Raises TopicMissing."""
         known = connection.topics.get(topic.name)
         if known is None:
@@ -192,11 +126,11 @@ class EmbeddedBroker:
             with self._errors(topic):
                 path = self.path_of(topic)
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with _file_lock(self.folder / ".create.lock"):
+                with file_lock(self.folder / ".create.lock"):
                     if not path.exists() or path.stat().st_size == 0:
-                        _create(path)
+                        create(path)
                     connection = self._connection(topic)
-                    connection.db.executescript(_SCHEMA)
+                    connection.db.executescript(SCHEMA)
                     connection.db.execute(
                         "INSERT OR IGNORE INTO topics (name, partitions, incarnation) VALUES (?, ?, ?)",
                         (topic.name, rule.partitions, uuid.uuid4().hex),
@@ -243,7 +177,7 @@ class EmbeddedBroker:
             return self._stored(connection, (topic, partition), (first, last), max_bytes)
 
     def _stored(
-        self, connection: _Connection, where: tuple[Topic, int], span: tuple[int, int], max_bytes: int
+        self, connection: Connection, where: tuple[Topic, int], span: tuple[int, int], max_bytes: int
     ) -> list[Message]:
         (topic, partition), (first, last) = where, span
         number = self._partition(connection, topic, partition)
@@ -386,7 +320,7 @@ class EmbeddedBroker:
                 db.execute("PRAGMA incremental_vacuum").fetchall()
         return dropped
 
-    def _partition(self, connection: _Connection, topic: Topic, partition: int) -> int:
+    def _partition(self, connection: Connection, topic: Topic, partition: int) -> int:
         """The topic's number. Raises TopicMissing for a partition it does not have."""
         number, partitions, _ = self._topic(connection, topic)
         if not 0 <= partition < partitions:
@@ -414,30 +348,3 @@ def _nearest(folder: Path) -> Path:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
-
-
-@contextlib.contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    """Held by the process: gone with it, however it ends."""
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _create(path: Path) -> None:
-    """A new database appears whole: made beside, then renamed."""
-    fresh = path.with_suffix(".new")
-    for leftover in (fresh, fresh.with_name(fresh.name + "-wal"), fresh.with_name(fresh.name + "-shm")):
-        leftover.unlink(missing_ok=True)
-    db = sqlite3.connect(fresh, isolation_level=None)
-    try:
-        db.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        db.execute("PRAGMA journal_mode=WAL")
-        db.executescript(_SCHEMA)
-    finally:
-        db.close()
-    fresh.chmod(0o600)
-    for stale in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-        stale.unlink(missing_ok=True)  # of a log that was deleted: SQLite would replay it into the new one
-    fresh.rename(path)

@@ -43,6 +43,8 @@ _FRAME_BYTES = 8 << 10
 _MAX_PARTS = 4096
 _MAX_BATCH_BYTES = 512 << 20
 _FILL = 0.8
+_SCHEMA_BYTES = 4 << 10
+"""About what a body takes before its first row: a few rejects must not pass for wide ones."""
 _MAX_RAW = MAX_INFLATED // 2
 
 
@@ -119,9 +121,11 @@ class ChunkEncoder:
         for piece, covered in _cut(frame, span, rows):
             body, raw = encode_frame(piece)
             if piece.height:
-                self._bytes_per_row[table] = max(len(body), raw * self._limit / _MAX_RAW) / piece.height
+                counted = max(len(body), raw * self._limit / _MAX_RAW) - _SCHEMA_BYTES
+                self._bytes_per_row[table] = max(0.0, counted) / piece.height
             is_too_long = len(body) > self._limit or raw > _MAX_RAW
             if is_too_long and _n_records(piece) > 1:
+                self._bytes_per_row[table] = max(self._bytes_per_row[table], self._limit / piece.height)
                 yield from self._table(table, piece, covered, ts, batch)
                 continue
             about = {

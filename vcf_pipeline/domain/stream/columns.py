@@ -208,8 +208,24 @@ def decode_frame(packed: bytes, inflated: int, max_inflated: int = MAX_INFLATED)
             ]
         )
         return _without_recipes(frame, recipes)
-    except (pa.ArrowException, pl.exceptions.PolarsError, KeyError, ValueError, TypeError) as problem:
+    except _FOREIGN as problem:
         raise _unreadable("an Arrow stream of ours", f"{type(problem).__name__}: {str(problem)[:120]}") from None
+
+
+_FOREIGN: tuple[type[BaseException], ...] = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,  # no Exception: polars raises it where it met what it thought impossible
+    msgpack.UnpackException,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+"""What pyarrow, polars and msgpack raise on bytes that others made."""
 
 
 def inflate(packed: bytes, inflated: int, max_inflated: int) -> pa.Buffer:

@@ -1,6 +1,8 @@
-"""A broker's promises as tests. An adapter's test file subclasses BrokerContract and gives one fixture: `opened`.
+"""A broker's promises as tests. An adapter's test file subclasses BrokerContract and gives one fixture:
+`opened`.
 
-`opened()` opens the broker on the same storage each time it is called, so that a test can close it and look again.
+`opened()` opens the broker on the same storage each time it is called, so that a test can close it and look
+again.
 """
 
 from __future__ import annotations

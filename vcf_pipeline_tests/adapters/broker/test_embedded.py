@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker, _mapped
+from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker
+from vcf_pipeline.adapters.broker.embedded_files import mapped
 from vcf_pipeline.domain.errors import (
     BrokerTimeout,
     BrokerUnavailable,
@@ -175,4 +176,4 @@ def test_every_error_of_sqlite_and_of_files_has_a_place_in_the_tree():
     kinds = [kind for kind in vars(sqlite3).values() if isinstance(kind, type) and issubclass(kind, sqlite3.Error)]
     assert len(kinds) > 5
     for kind in [*kinds, OSError, PermissionError]:
-        assert isinstance(_mapped(kind("text"), "log"), TransientError)
+        assert isinstance(mapped(kind("text"), "log"), TransientError)

@@ -154,7 +154,9 @@ def test_another_tenant_between_cuts_the_range_too_and_new_keys_stand_by_tenant(
 
 
 def test_an_erased_end_is_not_part_of_the_range():
-    """The last of the burst was forgotten and its partition deleted: a range that named it would fail for all."""
+    """The last of the burst was forgotten and its partition deleted: a range that named it would fail for
+    all.
+    """
     burst = [announced(n) for n in range(9)]
     view = View({burst[8].id: Progress("forgotten", 1)}, [key(n) for n in range(8)])
     plan = plan_runs(told(*burst), view, Cursor())
@@ -164,9 +166,7 @@ def test_an_erased_end_is_not_part_of_the_range():
 
 
 def test_an_end_whose_partition_was_erased_but_which_came_again_is_added_and_then_counted():
-    plan = plan_runs(
-        told(*(announced(n) for n in range(9))), View(partitions=[key(n) for n in range(8)]), Cursor()
-    )
+    plan = plan_runs(told(*(announced(n) for n in range(9))), View(partitions=[key(n) for n in range(8)]), Cursor())
     assert plan.partition_keys == (key(8),)
     assert [run.partition_keys for run in plan.runs] == [(key(0), key(8))]
 
