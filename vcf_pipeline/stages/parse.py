@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import polars as pl
+
 from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.adapters.ledger.leases import Lease
 from vcf_pipeline.adapters.tables import Tables, TableWriter
@@ -115,12 +117,14 @@ class _Tally:
     records: int = 0
     alleles: int = 0
     rejected: int = 0
+    kept: int = 0
     defects: Counter[str] = field(default_factory=Counter)
     per_contig: dict[str, int] = field(default_factory=dict)
 
     def add(self, batch: ParsedBatch) -> None:
         self.records += batch.n_records
         self.alleles += batch.variants.height
+        self.kept += batch.variants["record_no"].n_unique()
         self.rejected += batch.rejects["record_no"].n_unique()
         self.defects.update(batch.defect_counts)
         for contig, count in batch.variants.group_by("contig", maintain_order=True).len().iter_rows():
@@ -132,7 +136,8 @@ def _write(writer: TableWriter, batch: ParsedBatch, callset: Callset) -> None:
     ids = row_ids(
         callset.tenant, callset.callset_id, variants["record_no"].to_numpy(), variants["alt_index"].to_numpy()
     )
-    writer.write("variants", variants.insert_column(0, ids.alias("row_id")))
+    # A frame of its own: the batch is being counted by the other thread.
+    writer.write("variants", variants.select(ids.alias("row_id"), pl.all()))
     if batch.genotypes is not None:
         writer.write("genotypes", batch.genotypes)
     writer.write("consequences", batch.consequences)
@@ -148,6 +153,14 @@ def _verify(tally: _Tally, writer: TableWriter, digest: str, announced: str | No
             got=f"{writer.rows('variants'):,}",
             repair="This is a fault of the program: please report it.",
             code="ROWS_LOST",
+        )
+    if tally.kept + tally.rejected != tally.records:
+        raise PermanentError(
+            where=where,
+            expected=f"{tally.records:,} records, kept or rejected",
+            got=f"{tally.kept:,} kept and {tally.rejected:,} rejected",
+            repair="This is a fault of the program: please report it.",
+            code="RECORDS_LOST",
         )
     if announced is not None and digest != announced:
         raise StreamBroken(

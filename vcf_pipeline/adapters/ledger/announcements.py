@@ -54,7 +54,9 @@ class Announcements:
             if before is not None:
                 if before.generation != generation or (callset is not None and callset.state == "forgotten"):
                     return "superseded"
-                return "repeated"
+                rival = self._accepted(connection, key, generation)
+                is_replaced = rival is not None and rival.settings_fingerprint != announced.settings_fingerprint
+                return "superseded" if is_replaced else "repeated"
             rival = self._accepted(connection, key, generation)
             verdict: Verdict = "accepted"
             if callset is not None and callset.state == "refused":

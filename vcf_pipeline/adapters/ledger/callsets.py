@@ -240,11 +240,20 @@ class Callsets:
                 connection,
                 key,
                 state="forgotten",
+                # A file's name can be a patient's: neither it nor the label outlives the callset.
+                label="",
+                uri="",
                 generation=found.generation + 1,
                 updated_at=self.database.now(connection),
                 **FRESH,
             )
             leases, loads, queue = schema.leases, schema.loads, schema.graph_queue
+            told = schema.announcements
+            connection.execute(
+                sa.update(told)
+                .where(told.c.tenant == key.tenant, told.c.callset_id == key.callset_id)
+                .values(body="{}", is_accepted=False)
+            )
             connection.execute(
                 sa.update(leases)
                 .where(leases.c.name.endswith(f"/{key}", autoescape=True))

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from vcf_pipeline.adapters.ledger import schema
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.holder import Holder
-from vcf_pipeline.domain.errors import LeaseHeld, PipelineError, Superseded
+from vcf_pipeline.domain.errors import LeaseHeld, PipelineError, Superseded, UnknownPartition
+from vcf_pipeline.domain.identity import PartitionKey
 
 EXPIRY_SECONDS = 15.0
 RENEWAL_SECONDS = 5.0
@@ -31,9 +32,10 @@ class Lease:
         self.name, self.fence = name, fence
 
     def check(self) -> None:
-        """Raises Superseded when somebody else holds it by now, or a forget has ended it."""
+        """Raises Superseded when somebody else holds it by now, or its callset is forgotten."""
         with self._database.reading() as connection:
             self.verify(connection)
+            self._verify_callset(connection)
 
     def guard(self, replace: Callable[[], None]) -> None:
         """Run `replace` inside a transaction that holds the fence, so that nobody can take over meanwhile.
@@ -42,6 +44,7 @@ class Lease:
         """
         with self._database.writing() as connection:
             self.verify(connection)
+            self._verify_callset(connection)
             replace()
 
     def verify(self, connection: sa.Connection) -> None:
@@ -56,6 +59,22 @@ class Lease:
                 expected=f"fence {self.fence}",
                 got="none" if row is None else f"fence {row.fence}{'' if row.is_held else ', released'}",
                 repair="Another process has taken over, or the callset was forgotten; nothing of this one counts.",
+            )
+
+    def _verify_callset(self, connection: sa.Connection) -> None:
+        # A run that waited for the lease while its callset was forgotten gets a good fence for work nobody wants.
+        try:
+            key = PartitionKey.parse(self.name.partition("/")[2])
+        except UnknownPartition:
+            return  # a lease of a whole tenant's store
+        table = schema.callsets
+        mine = (table.c.tenant == key.tenant) & (table.c.callset_id == key.callset_id)
+        if connection.execute(sa.select(table.c.state).where(mine)).scalar_one_or_none() == "forgotten":
+            raise Superseded(
+                where=f"lease {self.name}",
+                expected="a callset",
+                got="a forgotten one",
+                repair="Register or publish its file to have it again; nothing of this attempt counts.",
             )
 
     def _renew(self) -> bool:

@@ -50,6 +50,13 @@ class Loads:
         load_id = str(uuid7())
         with self.database.writing() as connection:
             held.verify(connection)
+            if key.callset_id in _forgotten(connection, key.tenant):
+                raise Superseded(
+                    where=f"load of {key}",
+                    expected="a callset",
+                    got="a forgotten one",
+                    repair="Register or publish its file to have it again; nothing of this attempt counts.",
+                )
             connection.execute(
                 sa.insert(schema.loads).values(
                     load_id=load_id,

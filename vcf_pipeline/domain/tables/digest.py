@@ -116,19 +116,23 @@ def _call_lanes(column: pa.Array, n_samples: int) -> Lanes:
         numbers, padding = _unpacked(_plain(inner.buffers()[1]), inner.offset, len(inner)), 1
     else:
         numbers, padding = _values(inner), -NO_ALLELE
-    return _weighted_rows(numbers, padding, *_validity(inner), len(column), keys_a, keys_b, _U(samples))
+    lanes: Lanes = _weighted_rows(numbers, padding, *_validity(inner), len(column), keys_a, keys_b, _U(samples))
+    return lanes
 
 
 def _lanes(column: pa.Array) -> Lanes:
     """Two 64-bit codes per element. What stands at a null is meaningless: whoever takes the lanes looks at validity."""
     kind = column.type
+    lanes: Lanes
     if pa.types.is_integer(kind):
         whole = _values(column).astype(np.int64, copy=False).view(np.uint64)
         return whole, whole
     if pa.types.is_floating(kind):
-        return _float_lanes(_values(column).astype(np.float64, copy=False))
+        lanes = _float_lanes(_values(column).astype(np.float64, copy=False))
+        return lanes
     if pa.types.is_boolean(kind):
-        return _bool_lanes(_unpacked(_plain(column.buffers()[1]), column.offset, len(column)))
+        lanes = _bool_lanes(_unpacked(_plain(column.buffers()[1]), column.offset, len(column)))
+        return lanes
     if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
         return _text_column(column, np.int64)
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
@@ -137,12 +141,14 @@ def _lanes(column: pa.Array) -> Lanes:
         offsets = column.offsets.to_numpy().astype(np.int64, copy=False)
         first, last = (int(offsets[0]), int(offsets[-1])) if len(offsets) else (0, 0)
         inner = column.values.slice(first, last - first)
-        return _list_lanes(offsets - first, *_lanes(inner), *_validity(inner))
+        lanes = _list_lanes(offsets - first, *_lanes(inner), *_validity(inner))
+        return lanes
     if pa.types.is_fixed_size_list(kind):
         width = kind.list_size
         inner = column.values.slice(column.offset * width, len(column) * width)
         offsets = np.arange(len(column) + 1, dtype=np.int64) * width
-        return _list_lanes(offsets, *_lanes(inner), *_validity(inner))
+        lanes = _list_lanes(offsets, *_lanes(inner), *_validity(inner))
+        return lanes
     if pa.types.is_struct(kind):
         return _struct_lanes(column)
     if pa.types.is_null(kind):
@@ -158,21 +164,23 @@ def _values(column: pa.Array) -> np.ndarray:
     """A column of numbers as it lies in memory, without a copy."""
     dtype = np.dtype(column.type.to_pandas_dtype())
     end = column.offset + len(column)
-    return _plain(column.buffers()[1])[: end * dtype.itemsize].view(dtype)[column.offset : end]
+    values: np.ndarray = _plain(column.buffers()[1])[: end * dtype.itemsize].view(dtype)[column.offset : end]
+    return values
 
 
-def _text_column(column: pa.Array, offset_dtype: type) -> Lanes:
+def _text_column(column: pa.Array, offset_dtype: type[np.int32] | type[np.int64]) -> Lanes:
     _, offset_buffer, text_buffer = column.buffers()
     if not len(column):
         return np.zeros(0, np.uint64), np.zeros(0, np.uint64)
     offsets = _plain(offset_buffer).view(offset_dtype)[column.offset : column.offset + len(column) + 1]
-    return _text_lanes(offsets.astype(np.int64, copy=False), _plain(text_buffer))
+    lanes: Lanes = _text_lanes(offsets.astype(np.int64, copy=False), _plain(text_buffer))
+    return lanes
 
 
 def _struct_lanes(column: pa.Array) -> Lanes:
     sum_a, sum_b = np.zeros(len(column), np.uint64), np.zeros(len(column), np.uint64)
     for index, member in enumerate(column.type):
-        inner = column.field(index).slice(column.offset, len(column)) if column.offset else column.field(index)
+        inner = column.field(index)  # cut as the struct is
         if inner.null_count != len(inner):
             a, b = _lanes(inner)
             _add_column(sum_a, sum_b, a, b, *_validity(inner), *_name_seeds("field", member.name))
