@@ -67,10 +67,17 @@ def made_triaged(variants: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def made_genotypes(calls: Sequence[Sequence[int]]) -> pl.DataFrame:
-    """calls: a row per record, its samples' alleles side by side."""
+def made_genotypes(calls: Sequence[Sequence[int]], *, ploidy: int = 2) -> pl.DataFrame:
+    """calls: a row per record, its samples' alleles side by side, `ploidy` of each; none is phased."""
     width = len(calls[0])
-    return pl.DataFrame({"record_no": np.arange(len(calls)), "gt": pl.Series(calls, dtype=pl.Array(pl.Int8, width))})
+    n_samples = max(1, width // ploidy)
+    return pl.DataFrame(
+        {
+            "record_no": np.arange(len(calls)),
+            "gt": pl.Series(calls, dtype=pl.Array(pl.Int8, width)),
+            "phased": pl.Series([[False] * n_samples] * len(calls), dtype=pl.Array(pl.Boolean, n_samples)),
+        }
+    )
 
 
 def cut(frame: pl.DataFrame, *sizes: int) -> Iterator[pl.DataFrame]:

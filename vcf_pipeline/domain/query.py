@@ -120,9 +120,7 @@ class VariantQuery:
         if max_af is not None and not 0 <= max_af <= 1:
             raise UsageError(code="BAD_FREQUENCY", where="--max-af", expected="0 to 1", got=str(max_af))
         if not 1 <= limit <= MAX_LIMIT:
-            raise UsageError(
-                code="BAD_LIMIT", where="--limit", expected=f"1 to {MAX_LIMIT:,}", got=str(limit)
-            )
+            raise UsageError(code="BAD_LIMIT", where="--limit", expected=f"1 to {MAX_LIMIT:,}", got=str(limit))
         return cls(
             gene=_text("--gene", gene),
             region=None if region is None else Region.parse(region),

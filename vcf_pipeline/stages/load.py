@@ -147,6 +147,7 @@ def load_kuzu(
         if current is None or not is_reused:
             _write_graph(due, tables=tables, ledger=ledger, store=store, lease=lease, progress=progress)
             current = ledger.current_load("kuzu", key)
+        _remove_old_versions(key.tenant, ledger, store, keep=2)
         if current is None or current.digest != due.digest:
             raise StoreUnavailable(where=f"Kuzu, {key}", expected="the version just published", got="another one")
     expected = due.n_alleles if due.scope == "all" else current.rows
@@ -172,10 +173,7 @@ def unload_kuzu(key: PartitionKey, *, ledger: Ledger, store: KuzuGraph) -> bool:
             )
             ledger.publish_graph(lease, key.tenant, version.version, path, {})
         # the versions before may still have the callset, so they go at once
-        for old in ledger.old_graph_versions(key.tenant, keep=1):
-            store.discard(old.path)
-            ledger.drop_graph_version(key.tenant, old.version)
-        store.sweep(key.tenant, [path])
+        _remove_old_versions(key.tenant, ledger, store, keep=1)
         ledger.drop_loads("kuzu", ledger.dead_loads("kuzu", key))
     return True
 
@@ -207,7 +205,7 @@ def _write_graph(
     lease: Lease,
     progress: Progress | None,
 ) -> None:
-    """One pass over everything that is queued, published by compare-and-swap; older versions are removed."""
+    """One pass over everything that is queued, published by compare-and-swap."""
     tenant = own.key.tenant
     version = ledger.graph_version(tenant)
     base = version.path if version is not None and store.path(version.path).is_file() else None
@@ -226,10 +224,14 @@ def _write_graph(
         if found.key.callset_id in rows
     }
     ledger.publish_graph(lease, tenant, version.version if version is not None else 0, path, loaded)
-    for old in ledger.old_graph_versions(tenant, keep=2):
+
+
+def _remove_old_versions(tenant: str, ledger: Ledger, store: KuzuGraph, *, keep: int) -> None:
+    """All but the last `keep`, and what a killed writer left. Needs the graph lease."""
+    for old in ledger.old_graph_versions(tenant, keep=keep):
         store.discard(old.path)
         ledger.drop_graph_version(tenant, old.version)
-    store.sweep(tenant, [path, base or path])
+    store.sweep(tenant, [kept.path for kept in ledger.old_graph_versions(tenant, keep=0)])
 
 
 def _others_due(

@@ -57,11 +57,10 @@ class QueryResult:
 
 @dataclass(frozen=True)
 class GraphResult:
-    """answer: columns and rows. linked: labels of callsets whose linked alleles alone are there."""
+    """answer: columns and rows, and what is only partly there. version: of the graph that answered."""
 
     answer: GraphAnswer
     version: int
-    linked: list[str]
 
 
 def query_variants(
@@ -95,14 +94,10 @@ def query_variants(
         frame = snapshot.take(best[ROW_ADDRESS].to_list(), RESULT_COLUMNS)
     else:
         seen = _Seen()
-        best = best_rows(
-            seen.counted(_carried(snapshot, conditions, hidden, carried, tables)), _ORDER, query.limit
-        )
+        best = best_rows(seen.counted(_carried(snapshot, conditions, hidden, carried, tables)), _ORDER, query.limit)
         total = seen.rows
         frame = snapshot.take(best[ROW_ADDRESS].to_list(), RESULT_COLUMNS)
-        frame = frame.with_columns(
-            best["zygosity"] if best.height else pl.Series("zygosity", [], dtype=pl.String)
-        )
+        frame = frame.with_columns(best["zygosity"] if best.height else pl.Series("zygosity", [], dtype=pl.String))
     unknown, near = (None, ()) if total else _unknown_name(query, snapshot, hidden)
     return QueryResult(frame, total, loading, unknown, near)
 
@@ -126,9 +121,7 @@ def ask_graph(
     if canned is not None:
         missing = [name for name in canned.parameters if not given.get(name)]
         if missing:
-            raise UsageError(
-                code="MISSING_PARAMETER", where=question, expected=", ".join(missing), got="nothing"
-            )
+            raise UsageError(code="MISSING_PARAMETER", where=question, expected=", ".join(missing), got="nothing")
     cypher = canned.cypher if canned is not None else check_cypher(question)
     for is_last in (False, True):
         version = ledger.graph_version(tenant)
@@ -143,17 +136,13 @@ def ask_graph(
         path = store.path(version.path)
         try:
             answer = ask(path, cypher, given, max_rows=max_rows, timeout_seconds=timeout_seconds)
-            linked = ask(path, _LINKED, timeout_seconds=timeout_seconds)
         except StoreUnavailable as error:
             # two loads have passed since the version was named: its file may be gone, the next one's is not
             if is_last or not error.data.get("is_missing"):
                 raise
             continue
-        return GraphResult(answer, version.version, [row[0] for row in linked.rows])
+        return GraphResult(answer, version.version)
     raise AssertionError("unreachable")
-
-
-_LINKED = "MATCH (c:Callset) WHERE c.scope = 'linked' RETURN c.label ORDER BY c.label"
 
 
 def _settled(tenant: str, ledger: Ledger, store: LanceVariants) -> tuple[LanceSnapshot | None, list[str]]:
@@ -168,9 +157,7 @@ def _settled(tenant: str, ledger: Ledger, store: LanceVariants) -> tuple[LanceSn
         if after == before:
             return snapshot, list(after[1])
         before = after
-    raise StoreUnavailable(
-        where=f"LanceDB, tenant {tenant}", got="loads without a pause", repair="Try again."
-    )
+    raise StoreUnavailable(where=f"LanceDB, tenant {tenant}", got="loads without a pause", repair="Try again.")
 
 
 def _callsets_of_sample(
@@ -240,24 +227,18 @@ def _unknown_name(
 ) -> tuple[str | None, tuple[str, ...]]:
     """Which name of the question no row has at all, and what is like it."""
     scope = [] if query.callset is None else [Condition("callset_id", "=", query.callset)]
-    if query.gene is not None and not snapshot.count(
-        [*scope, *VariantQuery(gene=query.gene).conditions()], hidden
-    ):
+    if query.gene is not None and not snapshot.count([*scope, *VariantQuery(gene=query.gene).conditions()], hidden):
         genes = _distinct(snapshot, "gene", scope, hidden)
         return f'gene "{query.gene}"', tuple(near_misses(query.gene, genes))
     if query.region is not None:
         named = Region(query.region.contig)
         if not snapshot.count([*scope, *named.conditions()], hidden):
             contigs = _distinct(snapshot, "contig_bare", scope, hidden)
-            return f'contig "{named.contig}"', tuple(
-                near_misses(named.contig, contigs) or sorted(contigs)[:5]
-            )
+            return f'contig "{named.contig}"', tuple(near_misses(named.contig, contigs) or sorted(contigs)[:5])
     return None, ()
 
 
-def _distinct(
-    snapshot: LanceSnapshot, column: str, conditions: Sequence[Condition], hidden: Sequence[str]
-) -> set[str]:
+def _distinct(snapshot: LanceSnapshot, column: str, conditions: Sequence[Condition], hidden: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for frame in snapshot.scan([column], conditions, hidden):
         found.update(frame[column].drop_nulls().unique())

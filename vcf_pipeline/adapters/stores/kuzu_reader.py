@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vcf_pipeline.adapters.stores.kuzu_graph import open_graph
+from vcf_pipeline.adapters.stores.kuzu_graph import open_graph, rows_of
 from vcf_pipeline.domain.errors import PipelineError, StoreUnavailable, UsageError
 
 TIMEOUT_SECONDS = 30.0
@@ -33,6 +33,7 @@ _FORBIDDEN = re.compile(
     r"|LOAD|MERGE|ROLLBACK|SET|UNINSTALL|UPDATE|USE)\b",
     re.IGNORECASE,
 )
+_LINKED = "MATCH (c:Callset) WHERE c.scope = 'linked' RETURN c.label ORDER BY c.label"
 _START = re.compile(r"\s*(MATCH|OPTIONAL\s+MATCH|UNWIND|WITH|RETURN)\b", re.IGNORECASE)
 
 
@@ -83,9 +84,10 @@ QUESTIONS: dict[str, Question] = {
         "variants that several callsets contain, and how many",
         (),
         "MATCH (c:Callset)-[r:CONTAINS]->(v:Variant) "
-        # grouped by the node itself, Kuzu's min() is null
-        "WITH v.variant_key AS variant_key, v.assembly AS assembly, count(DISTINCT c.key) AS callsets, "
-        "min(r.tier) AS tier WHERE callsets > 1 RETURN variant_key, assembly, callsets, tier "
+        # in two steps: beside a count(DISTINCT …) Kuzu's min() is null
+        "WITH v.variant_key AS variant_key, v.assembly AS assembly, c.key AS callset, min(r.tier) AS lowest "
+        "WITH variant_key, assembly, count(*) AS callsets, min(lowest) AS tier WHERE callsets > 1 "
+        "RETURN variant_key, assembly, callsets, tier "
         "ORDER BY callsets DESC, tier, variant_key, assembly",
     ),
 }
@@ -93,11 +95,15 @@ QUESTIONS: dict[str, Question] = {
 
 @dataclass(frozen=True)
 class GraphAnswer:
-    """columns and rows of an answer; values as JSON has them. is_cut: there were more than the limit."""
+    """columns and rows of an answer; values as JSON has them. is_cut: there were more than the limit.
+
+    linked: labels of callsets of which this version holds the linked alleles alone.
+    """
 
     columns: list[str]
     rows: list[list[Any]]
     is_cut: bool
+    linked: list[str]
 
 
 def check_cypher(cypher: str) -> str:
@@ -169,7 +175,7 @@ def ask(
         raise StoreUnavailable(
             where="graph", expected="a version on the disk", got="none", repair="Try again.", is_missing=True
         )
-    return GraphAnswer(answer["columns"], answer["rows"], answer["is_cut"])
+    return GraphAnswer(answer["columns"], answer["rows"], answer["is_cut"], answer["linked"])
 
 
 def _too_heavy(got: str) -> UsageError:
@@ -199,7 +205,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             rows: list[list[Any]] = []
             while result.has_next() and len(rows) < request["max_rows"]:
                 rows.append(list(result.get_next()))
-            return {"columns": result.get_column_names(), "rows": rows, "is_cut": result.has_next()}
+            linked = [row[0] for row in rows_of(graph, _LINKED)]
+            columns, is_cut = result.get_column_names(), result.has_next()
+            return {"columns": columns, "rows": rows, "is_cut": is_cut, "linked": linked}
     except MemoryError:
         return {"heavy": "it takes too much memory"}
     except PipelineError as error:

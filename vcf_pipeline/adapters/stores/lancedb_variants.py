@@ -178,9 +178,11 @@ class LanceVariants:
             table.optimize(cleanup_older_than=keep_versions)
 
         def index(column: str, kind: str) -> None:
+            from lancedb.index import Bitmap, BTree
+
             table.checkout_latest()
             if column not in {name for found in table.list_indices() for name in found.columns}:
-                table.create_scalar_index(column, index_type=kind)
+                table.create_index(column, config=Bitmap() if kind == "BITMAP" else BTree())
 
         try:
             with _mapped():
