@@ -94,9 +94,11 @@ def show(call: Call, callset: CallsetArgument) -> None:
                 "parts": len(manifest.parts),
                 "size_bytes": sum(part.size_bytes for part in manifest.parts),
             }
-        for store in ("lancedb", "kuzu"):
-            load = control.ledger.current_load(store, found.key)
-            record[store] = load and {"load_id": load.load_id, "rows": load.rows, "digest": load.digest}
+        loads = {store: control.ledger.current_load(store, found.key) for store in ("lancedb", "kuzu")}
+        record["stores"] = {store: load.rows if load else 0 for store, load in loads.items()}
+        record["loads"] = {
+            store: load and {"load_id": load.load_id, "digest": load.digest} for store, load in loads.items()
+        }
     width = max(len(name) for name in record)
     call.emit(record, (f"{name:{width}}  {printable(_value(value))}" for name, value in record.items()))
 

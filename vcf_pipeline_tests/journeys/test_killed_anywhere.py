@@ -1,0 +1,135 @@
+"""kill -9 at random moments: after a retry everything equals an undisturbed run's, and no reader saw a half state."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from vcf_pipeline.domain.query import VariantQuery
+from vcf_pipeline.settings import load_settings
+from vcf_pipeline.wiring import Control
+from vcf_pipeline_tests.programs import callsets, kill_group, start, vcf_pipeline, wait_until
+
+SEED = 20261123
+# A retry that had to wait for a dead holder's lease or slot would take 15 s longer; starting and running takes ~10.
+AT_ONCE_SECONDS = 12.0
+
+
+def everything(home: Path) -> dict[str, Any]:
+    """All that a person can get out of a home, without what names one attempt."""
+    shown = vcf_pipeline(home, "query", "variants", "--limit", "100000", "--json").records
+    (callset,) = callsets(home).values()
+    return {
+        "rows": sorted(str(sorted(row.items())) for row in shown),
+        "callset": {name: callset[name] for name in ("partition", "state", "digest", "records", "alleles")},
+        "stores": vcf_pipeline(home, "callsets", "show", callset["partition"], "--json").records[0]["stores"],
+    }
+
+
+@contextmanager
+def reader_that_never_looks_away(home: Path, alleles: int) -> Iterator[list[str]]:
+    """Counts a callset's rows again and again; whatever is neither nothing nor everything is noted."""
+    seen: list[str] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        from vcf_pipeline.stages.query import query_variants
+
+        with Control(load_settings({}, home=home)) as control:
+            while not ended.is_set():
+                result = query_variants(
+                    VariantQuery(limit=1), tenant="default", tables=control.tables, ledger=control.ledger,
+                    store=control.lancedb,
+                )
+                if result.total not in (0, alleles):
+                    seen.append(f"{result.total} of {alleles} rows")
+
+    looker = threading.Thread(target=look, daemon=True)
+    looker.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        looker.join(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, trio: Path) -> tuple[dict[str, Any], float, int]:
+    """What a run gives that nobody kills, how long it takes, and how many alleles."""
+    home = tmp_path_factory.mktemp("undisturbed") / "home"
+    began = time.monotonic()
+    record = vcf_pipeline(home, "run", trio, "--json").records[0]
+    return everything(home), time.monotonic() - began, record["alleles"]
+
+
+def kill_a_run_and_repeat(home: Path, trio: Path, undisturbed: tuple[dict[str, Any], float, int], moment: float) -> None:
+    expected, seconds, alleles = undisturbed
+    with reader_that_never_looks_away(home, alleles) as half_states:
+        process = start(home, "run", trio, "--json")
+        try:
+            process.wait(timeout=moment * seconds)
+        except Exception:  # noqa: BLE001 - still running, as it should be
+            pass
+        kill_group(process)
+        began = time.monotonic()
+        vcf_pipeline(home, "run", trio, "--json")
+        took = time.monotonic() - began
+    assert everything(home) == expected
+    assert half_states == []
+    assert took <= seconds + AT_ONCE_SECONDS, f"the retry waited: {took:.1f} s, undisturbed {seconds:.1f} s"
+
+
+@pytest.mark.parametrize("moment", [0.55, 0.75, 0.92])
+def test_a_killed_run_is_repeated_at_once_and_gives_the_same(moment: float, home: Path, trio: Path, undisturbed) -> None:  # type: ignore[no-untyped-def]
+    kill_a_run_and_repeat(home, trio, undisturbed, moment)
+
+
+@pytest.mark.acceptance
+def test_twenty_runs_killed_at_random_moments_give_the_same(tmp_path: Path, trio: Path, undisturbed) -> None:  # type: ignore[no-untyped-def]
+    moments = random.Random(SEED)
+    for number in range(20):
+        kill_a_run_and_repeat(tmp_path / f"home-{number}", trio, undisturbed, moments.uniform(0.1, 1.0))
+
+
+def pid_of_the_daemons_run(home: Path) -> int:
+    """The process that executes a run for this home's daemon, once there is one."""
+
+    def look() -> int | None:
+        for process in psutil.process_iter():
+            try:
+                words = process.cmdline()
+                if "execute_run" in words and process.environ().get("VCF_PIPELINE_HOME") == str(home):
+                    return process.pid
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return None
+
+    return int(wait_until(look, "a run that the daemon started"))
+
+
+def test_a_killed_run_of_the_daemon_is_done_by_another(daemon, corpus: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = corpus / "annotated/slivar__ashk-trio.vcf.gz"
+    published = vcf_pipeline(daemon.home, "publish", file, "--tenant", "killed", "--json").records[0]
+    os.kill(pid_of_the_daemons_run(daemon.home), signal.SIGKILL)
+
+    def done() -> dict[str, Any] | None:
+        listed = vcf_pipeline(daemon.home, "callsets", "list", "--tenant", "killed", "--json").records
+        return next((one for one in listed if one["state"] == "done"), None)
+
+    record = wait_until(done, f"the callset done by another run; see {daemon.log}")
+    batch = vcf_pipeline(tmp_path / "batch", "run", file, "--json").records[0]
+    assert record["digest"] == published["digest"] == batch["digest"]
+    shown = vcf_pipeline(
+        daemon.home, "callsets", "show", record["partition"], "--tenant", "killed", "--json"
+    ).records[0]
+    assert shown["stores"] == batch["stores"]
