@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .bench
-BENCH_SOURCE ?= vcf_pipeline_tests/data/scout__643594.clinical.vcf.gz
+BENCH_SOURCE ?= vcf_pipeline_tests/data/slivar__ashk-trio.vcf.gz
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
