@@ -8,6 +8,7 @@ arrow_columns.py   token offsets → Polars columns, without copying the block's
 records.py         offsets → core columns, one row per record; what is set aside
 allele_tokens.py   compiled kernels over REF and ALT
 alleles.py         records → allele rows: trim, variant_type, end, variant_key
+info_tokens.py     compiled kernels over INFO
 info.py            INFO text → one typed column per key
 percent.py         escapes such as %3A, decoded after splitting
 so_terms.py        consequence terms: severity, impact, synonyms

@@ -69,6 +69,13 @@ _TABLE: tuple[tuple[str, Severity, str, str, str], ...] = (
     ("INFO_FLAG_WITH_VALUE", "value", "a flag without a value", "Remove the value or mend the Type", "1.4.2"),
     ("INFO_KEY_REPEATED", "value", "each key once in a record", "Remove one of them", "1.6.1"),
     (
+        "INFO_LIST_TOO_LONG",
+        "value",
+        "a list of at most a million values over all alleles",
+        "Split the record",
+        "1.4.2",
+    ),
+    (
         "INFO_KEY_UNREADABLE",
         "value",
         "a key that the header declares",

@@ -24,19 +24,16 @@ from vcf_pipeline.domain.vcf.arrow_columns import (
 )
 from vcf_pipeline.domain.vcf.defects import DefectLog
 from vcf_pipeline.domain.vcf.header import Field, Header
+from vcf_pipeline.domain.vcf.info_tokens import EMPTY_ENTRY, REPEATED_KEY, UNKNOWN_KEY, fill_key_table, find_info
 from vcf_pipeline.domain.vcf.percent import decoded
 from vcf_pipeline.domain.vcf.records import INFO, Records, slow_floats
 from vcf_pipeline.domain.vcf.tokens import (
     ABSENT,
-    EMPTY_ENTRY,
     POWERS_OF_TEN,
-    REPEATED_KEY,
-    UNKNOWN_KEY,
     WITHOUT_VALUE,
     Array,
     contains_byte,
-    fill_key_table,
-    find_info,
+    count_items,
     parse_floats,
     parse_ints,
     pick_item,
@@ -47,6 +44,9 @@ UNDECLARED_LIMIT = 500
 """Undeclared keys that get a column; a file with another key in every record must not get a million
 columns.
 """
+MANY_ALLELES = 50
+REPEATED_VALUES_LIMIT = 1_000_000
+"""Values that one list may come to when every allele row of its record repeats it."""
 _UNKNOWN_AT_ONCE = 1 << 16
 _INT32 = np.iinfo(np.int32)
 
@@ -277,6 +277,7 @@ class _Column:
         return lists("", size, self._items(item_off, item_len, np.repeat(np.arange(n), size)))
 
     def _list(self) -> pl.Series:
+        self._drop_lists_that_multiply()
         count, item_off, item_len = split(self.block, self.off, self.length, COMMA)
         self.note("INFO_VALUE_MISSING", np.flatnonzero((self.length == 0) | (self.length == WITHOUT_VALUE)))
         if self.key.size is not None:
@@ -284,6 +285,16 @@ class _Column:
         if item_off is self.off:
             return lists("", count, self._items(item_off, item_len, None))
         return lists("", count, self._items(item_off, item_len, np.repeat(np.arange(count.size), count)))
+
+    def _drop_lists_that_multiply(self) -> None:
+        """A list stands on every allele of its record: thousands of both in one line would be billions of values."""
+        if int(self.rows.n_alts.max(initial=0)) < MANY_ALLELES:
+            return
+        count = np.empty(self.off.size, np.int32)
+        count_items(self.block.array, self.off, self.length, COMMA, count)
+        heavy = count.astype(np.int64) * self.rows.n_alts > REPEATED_VALUES_LIMIT
+        self.note("INFO_LIST_TOO_LONG", np.flatnonzero(heavy))
+        self.length = np.where(heavy, np.int32(ABSENT), self.length).astype(np.int32)
 
     def _pick(self, which: Array) -> tuple[Array, Array, Array]:
         item_off, item_len, count = (np.empty(self.off.size, np.int32) for _ in range(3))

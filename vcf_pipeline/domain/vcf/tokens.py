@@ -3,7 +3,8 @@
 Everywhere: `b` is the block (uint8, read-only), offsets into it are int32 (a block is far below 2 GiB), a
 length of -1 says "absent" and -2 "stands without a value". A kernel writes into arrays that its caller made.
 Callers keep to these dtypes, so that each kernel is compiled once and then read from the cache on disk.
-Not here: FORMAT and samples (sample_tokens.py), what a value ought to be (records.py, info.py, alleles.py).
+Not here: keys of INFO (info_tokens.py), alleles (allele_tokens.py), FORMAT and samples (sample_tokens.py), what a
+value ought to be (records.py, info.py, alleles.py).
 """
 
 from __future__ import annotations
@@ -21,10 +22,6 @@ Array = npt.NDArray[Any]
 
 ABSENT = -1
 WITHOUT_VALUE = -2
-
-REPEATED_KEY = 1
-EMPTY_ENTRY = 2
-UNKNOWN_KEY = 4
 
 POWERS_OF_TEN = np.array([float(f"1e{i}") for i in range(309)])
 
@@ -48,29 +45,29 @@ def _zeros_below(_typing: Any, _word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-_load_word: Any = intrinsic(_word_at)
+load_word: Any = intrinsic(_word_at)
 """(b, at) → the bytes b[at:at+8] as a little-endian uint64, wherever they stand. Callers keep at + 8 <= b.size."""
-_trailing_zeros: Any = intrinsic(_zeros_below)
+trailing_zeros: Any = intrinsic(_zeros_below)
 """(word) → how many low bits of a uint64 are 0."""
 
 _ONES = np.uint64(0x0101010101010101)
 _HIGHS = np.uint64(0x8080808080808080)
 _TABS = _ONES * np.uint64(9)
-_SEMICOLONS = _ONES * np.uint64(59)
+SEMICOLONS = _ONES * np.uint64(59)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _find_byte(b: Array, s: int, e: int, repeated: Any, byte: int) -> Any:
+def find_byte(b: Array, s: int, e: int, repeated: Any, byte: int) -> Any:
     """Where the byte first stands in b[s:e], e when nowhere. repeated: the byte eight times, as uint64.
 
     Eight bytes at a time: (x - 0x01…) & ~x & 0x80… has its lowest bit in the first byte of x that is zero.
     """
     i = s
     while i + 8 <= e:
-        x = _load_word(b, i) ^ repeated
+        x = load_word(b, i) ^ repeated
         hit = (x - _ONES) & ~x & _HIGHS
         if hit != 0:
-            ahead = np.int64(_trailing_zeros(hit) >> np.uint64(3))
+            ahead = np.int64(trailing_zeros(hit) >> np.uint64(3))
             return i + ahead
         i += 8
     while i < e and b[i] != byte:
@@ -97,7 +94,7 @@ def find_columns(b: Array, start: Array, end: Array, off: Array, length: Array, 
                 while i < e and b[i] != 9:
                     i += 1
             else:
-                i = _find_byte(b, i, e, _TABS, 9)
+                i = find_byte(b, i, e, _TABS, 9)
             off[c, r] = s
             length[c, r] = i - s
             c += 1
@@ -112,138 +109,6 @@ def find_columns(b: Array, start: Array, end: Array, off: Array, length: Array, 
         for k in range(c, wanted):
             off[k, r] = e
             length[k, r] = -1
-
-
-@njit(cache=True, nogil=True)
-def hash_key(b: Array, s: int, e: int) -> int:
-    """FNV-1a over b[s:e], 32 bits."""
-    h = np.uint32(2166136261)
-    for i in range(s, e):
-        h = np.uint32((h ^ np.uint32(b[i])) * np.uint32(16777619))
-    return int(h)
-
-
-@njit(cache=True, nogil=True)
-def fill_key_table(key_bytes: Array, key_start: Array, table: Array) -> None:
-    """Open addressing: table (int32, a power of two long, -1 is free) ← number of each key."""
-    mask = table.size - 1
-    for k in range(key_start.size - 1):
-        h = hash_key(key_bytes, key_start[k], key_start[k + 1]) & mask
-        while table[h] >= 0:
-            h = (h + 1) & mask
-        table[h] = k
-
-
-@njit(cache=True, nogil=True)
-def find_info(
-    b: Array,
-    off: Array,
-    length: Array,
-    key_bytes: Array,
-    key_start: Array,
-    table: Array,
-    token_off: Array,
-    token_len: Array,
-    flags: Array,
-    seen: Array,
-    unknown_off: Array,
-    unknown_len: Array,
-) -> int:
-    """key=value;… of each row → token_off, token_len [key, row] (token_len comes filled with -1).
-
-    flags: uint8 bits per row (REPEATED_KEY: the first value stays; EMPTY_ENTRY; UNKNOWN_KEY). seen: uint8 per
-    key. unknown_off, unknown_len: where unknown keys stand, as many as fit. Returns how many unknown keys
-    there were. The key that followed a key last time is tried first: most records name their keys in one
-    order.
-    """
-    n_keys = key_start.size - 1
-    mask = table.size - 1
-    successor = np.full(n_keys + 1, -1, np.int32)
-    # the first eight bytes of each key as a word, and which of them count
-    key_word = np.zeros(n_keys, np.uint64)
-    key_mask = np.zeros(n_keys, np.uint64)
-    for k in range(n_keys):
-        for j in range(min(key_start[k + 1] - key_start[k], 8)):
-            key_word[k] |= np.uint64(key_bytes[key_start[k] + j]) << np.uint64(8 * j)
-            key_mask[k] |= np.uint64(255) << np.uint64(8 * j)
-    last_word = b.size - 8
-    n_unknown = 0
-    for r in range(off.size):
-        s = off[r]
-        e = s + length[r]
-        if length[r] <= 0 or (length[r] == 1 and b[s] == 46):
-            continue
-        prev = n_keys
-        i = s
-        while i < e:
-            if b[i] == 59:
-                flags[r] |= EMPTY_ENTRY
-                i += 1
-                continue
-            ks = i
-            k = -1
-            g = successor[prev]
-            if g >= 0:
-                q = key_start[g]
-                size = key_start[g + 1] - q
-                if ks + size <= e and ks <= last_word and (_load_word(b, ks) & key_mask[g]) == key_word[g]:
-                    same = True
-                    for j in range(8, size):
-                        if b[ks + j] != key_bytes[q + j]:
-                            same = False
-                            break
-                    if same and (ks + size == e or b[ks + size] == 61 or b[ks + size] == 59):
-                        k = g
-                        i = ks + size
-            if k < 0:
-                while i < e and b[i] != 61 and b[i] != 59:
-                    i += 1
-                h = hash_key(b, ks, i) & mask
-                while table[h] >= 0:
-                    g = table[h]
-                    q = key_start[g]
-                    if key_start[g + 1] - q == i - ks:
-                        same = True
-                        for j in range(i - ks):
-                            if b[ks + j] != key_bytes[q + j]:
-                                same = False
-                                break
-                        if same:
-                            k = g
-                            break
-                    h = (h + 1) & mask
-                if k >= 0:
-                    successor[prev] = k
-            if k < 0:
-                if n_unknown < unknown_off.size:
-                    unknown_off[n_unknown] = ks
-                    unknown_len[n_unknown] = i - ks
-                n_unknown += 1
-                flags[r] |= UNKNOWN_KEY
-            if i < e and b[i] == 61:
-                i += 1
-                vs = i
-                i = _find_byte(b, i, e, _SEMICOLONS, 59)
-                if k >= 0:
-                    if token_len[k, r] == -1:
-                        token_off[k, r] = vs
-                        token_len[k, r] = i - vs
-                        seen[k] = 1
-                    else:
-                        flags[r] |= REPEATED_KEY
-            elif k >= 0:
-                if token_len[k, r] == -1:
-                    token_off[k, r] = ks
-                    token_len[k, r] = -2
-                    seen[k] = 1
-                else:
-                    flags[r] |= REPEATED_KEY
-            if k >= 0:
-                prev = k
-            i += 1
-        if b[e - 1] == 59:
-            flags[r] |= EMPTY_ENTRY
-    return n_unknown
 
 
 @njit(cache=True, nogil=True)
@@ -507,8 +372,8 @@ def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, out: Ar
         head = np.uint64(0)
         tail = np.uint64(0)
         if s <= last:
-            head = _load_word(b, s) & low
-            tail = _load_word(b, s + 4)
+            head = load_word(b, s) & low
+            tail = load_word(b, s + 4)
         else:
             for j in range(min(size, 4)):
                 head |= np.uint64(b[s + j]) << np.uint64(8 * j)

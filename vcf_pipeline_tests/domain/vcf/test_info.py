@@ -142,6 +142,14 @@ def test_a_selection_leaves_the_raw_text_where_it_left_keys_out() -> None:
     assert batch.variants["end"].to_list() == [200, 100, 100]
 
 
+def test_a_long_list_on_thousands_of_alleles_keeps_its_raw_text_alone() -> None:
+    alts = ",".join("A" * size for size in range(2, 1203))
+    batch = parse(record(alts, "X=" + ",".join(["1"] * 1200)), record("C", "X=1,2"), info=("X,.,Integer",))
+    assert batch.defect_counts == {"INFO_LIST_TOO_LONG": 1}
+    assert batch.variants["info_X"].to_list() == [None] * 1201 + [[1, 2]]
+    assert batch.variants["info_raw"].null_count() == 1
+
+
 def test_a_key_named_raw_does_not_meet_the_column_of_raw_texts() -> None:
     batch = parse(record("C", "raw=5"), info=("raw,1,Integer",))
     assert batch.variants["info_raw_"].to_list() == [5]
