@@ -62,6 +62,11 @@ class GraphResult:
     answer: GraphAnswer
     version: int
 
+    @property
+    def linked(self) -> list[str]:
+        """Labels of callsets of which the graph holds the linked alleles alone."""
+        return self.answer.linked
+
 
 def query_variants(
     query: VariantQuery,

@@ -127,7 +127,7 @@ def test_a_large_callset_goes_into_the_graph_by_its_links(control: MadeControl) 
     key = control.put("a", 20)
     report = control.load_kuzu(key)
     assert (report.scope, report.rows, report.expected_rows) == ("linked", 16, 16)
-    assert ask_graph("shared-genes", ledger=control.ledger, store=control.kuzu).answer.linked == ["made a"]
+    assert ask_graph("shared-genes", ledger=control.ledger, store=control.kuzu).linked == ["made a"]
 
 
 def test_whoever_is_queued_is_taken_along(control: MadeControl) -> None:
@@ -198,7 +198,8 @@ class Watcher:
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        while not self._ended.is_set():
+        # each look at a graph is a process: without a pause the looks would take the loads' processor
+        while not self._ended.wait(0.1):
             try:
                 self.seen.append(self._look())
             except BaseException as error:
@@ -253,12 +254,12 @@ def _load_both(root: Path, digit: str) -> None:
 
 
 def test_callsets_that_are_loaded_at_once_by_several_processes_all_arrive(control: MadeControl, tmp_path: Path) -> None:
-    for number, digit in enumerate("abc"):
+    for number, digit in enumerate("ab"):
         control.put(digit, 20, first_pos=1000 + 1000 * number)
-    loaders = [SPAWN.Process(target=_load_both, args=(tmp_path, digit)) for digit in "abca"]
+    loaders = [SPAWN.Process(target=_load_both, args=(tmp_path, digit)) for digit in "aba"]
     for loader in loaders:
         loader.start()
     for loader in loaders:
         loader.join(120)
-    assert [loader.exitcode for loader in loaders] == [0, 0, 0, 0]
-    assert rows_seen(control) == alleles_seen(control) == 60
+    assert [loader.exitcode for loader in loaders] == [0, 0, 0]
+    assert rows_seen(control) == alleles_seen(control) == 40

@@ -133,7 +133,7 @@ def test_graph_questions_by_name_and_in_cypher(control: MadeControl) -> None:
     canned = ask_graph("carriers", {"variant_key": "17-1100-A-T"}, ledger=control.ledger, store=control.kuzu)
     own = ask_graph("MATCH (s:Sample) RETURN count(*) AS n", ledger=control.ledger, store=control.kuzu)
     assert [row[:2] for row in canned.answer.rows] == [["anna", "het"], ["bert", "hom"], ["bert", "partial"]]
-    assert (own.answer.columns, own.answer.rows, own.answer.linked) == (["n"], [[4]], [])
+    assert (own.answer.columns, own.answer.rows, own.linked) == (["n"], [[4]], [])
 
 
 @pytest.mark.parametrize(
