@@ -259,7 +259,7 @@ def _summary(settings: Settings, record: dict[str, Any]) -> Iterator[str]:
     yield f"({TRIAGE_NOTE})"
     if genes:
         yield ""
-        yield "Genes with the most alleles of tiers 1 and 2: " + ", ".join(
+        yield "Genes to look at first (alleles of tiers 1 to 3): " + ", ".join(
             f"{printable(gene)} {count}" for gene, count in genes[:GENES_SHOWN]
         )
     yield ""
@@ -279,8 +279,8 @@ def _summary(settings: Settings, record: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Done in {record['seconds']} s. Both are searchable until the next demo:"
     home = Call(home=settings.home)
-    yield "  " + home.command("query", "variants", "--tier", "1,2")
-    yield "  " + home.command("query", "graph", "--help")
+    yield "  " + home.command("query", "variants", "--tier", "1-3")
+    yield "  " + home.command("query", "graph", "shared-genes")
     yield "  " + home.command("callsets", "list")
     yield "Your own file, in your own home:"
     yield "  " + Call().command("run", "YOUR.vcf.gz")

@@ -16,9 +16,7 @@ def test_a_short_run_says_nothing_where_stderr_is_no_terminal(capsys: pytest.Cap
     assert capsys.readouterr().err == ""
 
 
-def test_a_long_run_says_plain_lines(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_run_says_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meter_file, "PLAIN_EVERY_SECONDS", 0.0)
     with Meter("tr\x1bio") as meter:
         meter.show("parse", 500_000, 1_000_000, "bytes", 1234)
