@@ -1,0 +1,102 @@
+"""The first complete announcement of a generation wins, and none comes back from before a forget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
+from vcf_pipeline_tests.adapters.ledger.made_ledger import KEY, address, announced, in_another_process, register
+
+
+def state_of(ledger: Ledger) -> str | None:
+    found = ledger.callset(KEY)
+    return found and found.state
+
+
+def test_an_announcement_makes_the_callset_known_and_a_resend_changes_nothing(ledger: Ledger) -> None:
+    first = announced()
+    assert ledger.record_announcement(first) == "accepted"
+    found = ledger.callset(KEY)
+    assert found is not None
+    assert (found.state, found.path, found.generation, found.label) == ("announced", "stream", 0, "trio, sent")
+    assert ledger.record_announcement(first) == "repeated"
+    assert ledger.callset(KEY) == found
+    assert ledger.announcement(KEY) == first
+
+
+def test_the_second_of_two_equal_publications_is_a_repeat(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p1"))
+    assert ledger.record_announcement(announced("p2")) == "repeated"
+    assert ledger.announcement(KEY) == announced("p1")
+
+
+def test_a_later_publication_with_other_settings_takes_its_place_for_good(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p1"))
+    ledger.mark_done(KEY, records=3, alleles=3, rejected=0, digest="d1:x", generation=0)
+    newer = announced("p2", fingerprint="0" * 16)
+    assert ledger.record_announcement(newer) == "accepted"
+    assert state_of(ledger) == "announced"
+    # the log is read again from its start
+    assert ledger.record_announcement(announced("p1")) == "superseded"
+    assert ledger.record_announcement(newer) == "repeated"
+    assert ledger.announcement(KEY) == newer
+
+
+def test_an_older_publication_with_other_settings_that_comes_late_does_not(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p2"))
+    assert ledger.record_announcement(announced("p1", fingerprint="0" * 16)) == "superseded"
+    assert ledger.announcement(KEY) == announced("p2")
+
+
+def test_what_was_recorded_before_a_forget_is_dropped_and_a_new_publication_is_not(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p1"))
+    ledger.forget(KEY)
+    assert ledger.record_announcement(announced("p1")) == "superseded"
+    assert state_of(ledger) == "forgotten"
+    assert ledger.record_announcement(announced("p2")) == "accepted"
+    found = ledger.callset(KEY)
+    assert found is not None
+    assert (found.state, found.generation) == ("announced", 1)
+    assert ledger.record_announcement(announced("p1")) == "superseded"
+    assert ledger.announcement(KEY) == announced("p2")
+
+
+def test_a_done_callset_stays_done_when_it_is_announced_with_the_same_settings(ledger: Ledger) -> None:
+    register(ledger)
+    ledger.mark_done(KEY, records=3, alleles=3, rejected=0, digest="d1:x", generation=0)
+    assert ledger.record_announcement(announced()) == "accepted"
+    assert state_of(ledger) == "done"
+
+
+def test_a_refused_callset_is_not_brought_back_by_a_resend(ledger: Ledger) -> None:
+    register(ledger)
+    ledger.mark_refused(KEY, "no", "NOT_A_VCF", generation=0)
+    assert ledger.record_announcement(announced()) == "repeated"
+    assert state_of(ledger) == "refused"
+
+
+def test_of_two_publishers_at_once_the_second_is_told_who_has_it(ledger: Ledger) -> None:
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p1", "f" * 16).won
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p1", "f" * 16).won
+    lost = ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16)
+    assert (lost.won, lost.published_as) == (False, str(KEY))
+
+
+def test_after_the_announcement_nobody_publishes_it_again_and_other_settings_are_told(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p1"))
+    lost = ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16)
+    assert (lost.won, lost.published_as, lost.has_other_settings) == (False, str(KEY), False)
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "0" * 16).has_other_settings
+    ledger.forget(KEY)
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16).won
+
+
+def _claim_and_end(url: str) -> None:
+    open_ledger(url).claim_publication(KEY.tenant, KEY.callset_id, "p1", "f" * 16)
+
+
+def test_the_claim_of_a_publisher_that_died_goes_to_the_next(ledger: Ledger, tmp_path: Path) -> None:
+    child = in_another_process(_claim_and_end, address(tmp_path))
+    child.join(60)
+    assert child.exitcode == 0
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16).won

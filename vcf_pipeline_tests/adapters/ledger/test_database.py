@@ -1,0 +1,98 @@
+"""The database: made once, opened quickly, and its refusals in our words."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from vcf_pipeline.adapters.ledger import schema
+from vcf_pipeline.adapters.ledger.database import Database
+from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
+from vcf_pipeline.domain.errors import PipelineError, StoreUnavailable
+from vcf_pipeline_tests.adapters.ledger.made_ledger import KEY, address, in_another_process, register
+
+
+def test_the_migrations_make_what_the_schema_says(ledger: Ledger) -> None:
+    with ledger.database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+        assert context.get_current_revision() == schema.REVISION
+
+
+def test_a_second_opening_asks_one_question_and_migrates_nothing(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(ledger)
+
+    def migrated(_self: Database) -> None:
+        raise AssertionError("nothing is to be migrated")
+
+    monkeypatch.setattr(Database, "_upgrade", migrated)
+    again = open_ledger(address(tmp_path))
+    assert again.callset(KEY) == ledger.callset(KEY)
+    again.close()
+
+
+def test_opening_an_existing_ledger_imports_no_alembic(ledger: Ledger, tmp_path: Path) -> None:
+    child = in_another_process(_open_without_alembic, address(tmp_path))
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def _open_without_alembic(url: str) -> None:
+    # this module itself imports it: what counts is what opening brings in
+    for name in [name for name in sys.modules if name.partition(".")[0] == "alembic"]:
+        del sys.modules[name]
+    open_ledger(url).close()
+    sys.exit(any(name.partition(".")[0] == "alembic" for name in sys.modules))
+
+
+def test_many_that_open_a_new_ledger_at_once_make_it_once(tmp_path: Path) -> None:
+    ledgers: list[Ledger] = []
+    threads = [threading.Thread(target=lambda: ledgers.append(open_ledger(address(tmp_path)))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(ledgers) == 6
+    register(ledgers[0])
+    assert all(ledger.callset(KEY) is not None for ledger in ledgers)
+    for ledger in ledgers:
+        ledger.close()
+
+
+def test_a_ledger_of_a_newer_program_is_left_alone(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.database.writing() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(PipelineError) as found:
+        open_ledger(address(tmp_path))
+    assert found.value.code == "LEDGER_IS_NEWER"
+
+
+def test_what_is_no_database_is_said_to_be_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"this is text" * 100)
+    with pytest.raises(StoreUnavailable) as found:
+        open_ledger(address(tmp_path))
+    assert found.value.exit_code == 4
+
+
+def test_a_transaction_that_raises_leaves_nothing(ledger: Ledger) -> None:
+    with pytest.raises(ZeroDivisionError), ledger.database.writing() as connection:
+        connection.execute(sa.insert(schema.leases).values(name="x", fence=1, is_held=True, holder="", expires_at=0))
+        raise ZeroDivisionError
+    with ledger.database.reading() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(schema.leases)).scalar_one() == 0
+
+
+def test_commits_survive_a_power_cut_and_readers_never_wait(ledger: Ledger) -> None:
+    with ledger.database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+    with ledger.database.writing():
+        assert ledger.callset(KEY) is None
