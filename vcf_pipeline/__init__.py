@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from vcf_pipeline.defs.launch import RunOutcome, run_callset
     from vcf_pipeline.domain.errors import PipelineError
     from vcf_pipeline.domain.identity import PartitionKey
+    from vcf_pipeline.domain.query import VariantQuery
     from vcf_pipeline.domain.vcf.batch import ReaderSettings
     from vcf_pipeline.settings import Settings, load_settings
     from vcf_pipeline.stages.forget import forget_callset
     from vcf_pipeline.stages.publish import publish_callset
-    from vcf_pipeline.stages.query import VariantQuery, query_variants
+    from vcf_pipeline.stages.query import query_variants
     from vcf_pipeline.stages.register import register_callset
     from vcf_pipeline.wiring import Control
 
@@ -64,7 +65,7 @@ _HOMES = {
     "ReaderSettings": "domain.vcf.batch",
     "RunOutcome": "defs.launch",
     "Settings": "settings",
-    "VariantQuery": "stages.query",
+    "VariantQuery": "domain.query",
     "forget_callset": "stages.forget",
     "load_settings": "settings",
     "new_id": "cli.run",

@@ -97,7 +97,9 @@ def verb(function: Callable[..., int | None]) -> Callable[..., int | None]:
         root = options.pop("ctx").find_root().obj
         base = root if isinstance(root, Call) else Call()
         tenant, json, home = options.pop("tenant"), options.pop("json"), options.pop("home")
-        call = replace(base, tenant=tenant or base.tenant, json=json or base.json, home=home or base.home)
+        call = replace(
+            base, tenant=base.tenant if tenant is None else tenant, json=json or base.json, home=home or base.home
+        )
         return function(call, **options)
 
     del wrapped.__wrapped__

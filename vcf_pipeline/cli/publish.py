@@ -110,13 +110,15 @@ def report_record(report: PublishReport) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "variants_per_s": round(report.variants_per_s),
         "already_published": report.already_published,
+        "published_as": report.published_as or None,
+        "correlation_id": report.correlation_id,
     }
 
 
 def _lines(call: Call, report: PublishReport) -> list[str]:
     head = f"{printable(report.label)}  ({report.partition})"
     if report.already_published:
-        return [f"{head}  already published"]
+        return [f"{head}  already published as {printable(report.published_as or report.partition)}"]
     aside = f" · {report.rejected:,} set aside" if report.rejected else ""
     return [
         head,
