@@ -1,6 +1,6 @@
 """The asset `kuzu_variants`: the graph of samples, variants, genes and conditions. And its check."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         )
     ],
 )
-def kuzu_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster takes it bare
+def kuzu_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The callset in the tenant's graph, as a new version of it; readers keep the version they opened.
 
     Above a number of alleles only linked ones go in (a gene, a claim or tier 1 to 3); the load says which scope it was.

@@ -1,6 +1,6 @@
 """The asset `lancedb_variants`: search by field: one row per allele in the tenant's `variants` table. And its check."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
         )
     ],
 )
-def lancedb_variants(
-    context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]
-) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster takes it bare
-    """The callset's alleles with their tiers, searchable by field. readers see the last whole one until then."""
+def lancedb_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """The callset's alleles with their tiers, searchable by field; readers see the last whole one until then."""
     return materialize(context, control, lambda callset: _load(control, callset))
 
 

@@ -54,7 +54,7 @@ SOURCE_IS_LOST = (NotFound, ChangedWhileRead, StreamBroken, BrokerUnavailable)
     ],
     metadata={"dagster/column_schema": column_schema(ROW_ID, VARIANTS_HEAD, VARIANTS_TAIL)},
 )
-def parsed_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster takes it bare
+def parsed_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One row per ALT allele, typed by the header, with genotypes, consequences and the records set aside.
 
     Read from the announced stream, or from the callset's own file where there is no stream (the batch path); the

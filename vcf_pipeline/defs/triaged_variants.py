@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     ],
     metadata={"dagster/column_schema": column_schema(TRIAGED)},
 )
-def triaged_variants(
-    context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]
-) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster takes it bare
+def triaged_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Tier 1 to 4 with reason codes, or unknown where nothing is known. A triage, never a diagnosis.
 
     Evidence is the callset's own: ClinVar fields, consequences, population frequencies, FILTER, QUAL and genotypes.

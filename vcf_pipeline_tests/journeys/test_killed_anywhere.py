@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ import pytest
 from vcf_pipeline.domain.query import VariantQuery
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
+from vcf_pipeline_tests.journeys.conftest import Running
 from vcf_pipeline_tests.programs import callsets, kill_group, start, vcf_pipeline, wait_until
 
 SEED = 20261123
 # A retry that had to wait for a dead holder's lease or slot would take 15 s longer; starting and running takes ~10.
 AT_ONCE_SECONDS = 12.0
+Undisturbed = tuple[dict[str, Any], float, int]
 
 
 def everything(home: Path) -> dict[str, Any]:
@@ -48,7 +51,10 @@ def reader_that_never_looks_away(home: Path, alleles: int) -> Iterator[list[str]
         with Control(load_settings({}, home=home)) as control:
             while not ended.is_set():
                 result = query_variants(
-                    VariantQuery(limit=1), tenant="default", tables=control.tables, ledger=control.ledger,
+                    VariantQuery(limit=1),
+                    tenant="default",
+                    tables=control.tables,
+                    ledger=control.ledger,
                     store=control.lancedb,
                 )
                 if result.total not in (0, alleles):
@@ -64,7 +70,7 @@ def reader_that_never_looks_away(home: Path, alleles: int) -> Iterator[list[str]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, trio: Path) -> tuple[dict[str, Any], float, int]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, trio: Path) -> Undisturbed:
     """What a run gives that nobody kills, how long it takes, and how many alleles."""
     home = tmp_path_factory.mktemp("undisturbed") / "home"
     began = time.monotonic()
@@ -72,14 +78,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, trio: Path) -> tuple[d
     return everything(home), time.monotonic() - began, record["alleles"]
 
 
-def kill_a_run_and_repeat(home: Path, trio: Path, undisturbed: tuple[dict[str, Any], float, int], moment: float) -> None:
+def kill_a_run_and_repeat(home: Path, trio: Path, undisturbed: Undisturbed, moment: float) -> None:
     expected, seconds, alleles = undisturbed
     with reader_that_never_looks_away(home, alleles) as half_states:
         process = start(home, "run", trio, "--json")
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=moment * seconds)
-        except Exception:  # noqa: BLE001 - still running, as it should be
-            pass
         kill_group(process)
         began = time.monotonic()
         vcf_pipeline(home, "run", trio, "--json")
@@ -89,13 +93,18 @@ def kill_a_run_and_repeat(home: Path, trio: Path, undisturbed: tuple[dict[str, A
     assert took <= seconds + AT_ONCE_SECONDS, f"the retry waited: {took:.1f} s, undisturbed {seconds:.1f} s"
 
 
-@pytest.mark.parametrize("moment", [0.55, 0.75, 0.92])
-def test_a_killed_run_is_repeated_at_once_and_gives_the_same(moment: float, home: Path, trio: Path, undisturbed) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("moment", [0.5, 0.9])
+def test_a_killed_run_is_repeated_at_once_and_gives_the_same(
+    moment: float, home: Path, trio: Path, undisturbed: Undisturbed
+) -> None:
     kill_a_run_and_repeat(home, trio, undisturbed, moment)
 
 
 @pytest.mark.acceptance
-def test_twenty_runs_killed_at_random_moments_give_the_same(tmp_path: Path, trio: Path, undisturbed) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.timeout(3600)
+def test_twenty_runs_killed_at_random_moments_give_the_same(
+    tmp_path: Path, trio: Path, undisturbed: Undisturbed
+) -> None:
     moments = random.Random(SEED)
     for number in range(20):
         kill_a_run_and_repeat(tmp_path / f"home-{number}", trio, undisturbed, moments.uniform(0.1, 1.0))
@@ -117,7 +126,7 @@ def pid_of_the_daemons_run(home: Path) -> int:
     return int(wait_until(look, "a run that the daemon started"))
 
 
-def test_a_killed_run_of_the_daemon_is_done_by_another(daemon, corpus: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_run_of_the_daemon_is_done_by_another(daemon: Running, corpus: Path, tmp_path: Path) -> None:
     file = corpus / "annotated/slivar__ashk-trio.vcf.gz"
     published = vcf_pipeline(daemon.home, "publish", file, "--tenant", "killed", "--json").records[0]
     os.kill(pid_of_the_daemons_run(daemon.home), signal.SIGKILL)
@@ -129,7 +138,7 @@ def test_a_killed_run_of_the_daemon_is_done_by_another(daemon, corpus: Path, tmp
     record = wait_until(done, f"the callset done by another run; see {daemon.log}")
     batch = vcf_pipeline(tmp_path / "batch", "run", file, "--json").records[0]
     assert record["digest"] == published["digest"] == batch["digest"]
-    shown = vcf_pipeline(
-        daemon.home, "callsets", "show", record["partition"], "--tenant", "killed", "--json"
-    ).records[0]
+    shown = vcf_pipeline(daemon.home, "callsets", "show", record["partition"], "--tenant", "killed", "--json").records[
+        0
+    ]
     assert shown["stores"] == batch["stores"]

@@ -12,6 +12,7 @@ from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.vcf.batch import ReaderSettings
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
+from vcf_pipeline_tests.journeys.conftest import Running
 from vcf_pipeline_tests.programs import callsets, vcf_pipeline, wait_until
 
 TABLES = ("variants", "genotypes", "consequences", "rejects")
@@ -113,7 +114,7 @@ def test_any_block_size_gives_the_same_digest(corpus: Path, tmp_path: Path) -> N
     assert len(digests) == 1
 
 
-def test_a_daemons_sensor_takes_a_published_callset_to_both_stores(daemon, trio: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_daemons_sensor_takes_a_published_callset_to_both_stores(daemon: Running, trio: Path, tmp_path: Path) -> None:
     published = vcf_pipeline(daemon.home, "publish", trio, "--json").records[0]
     done = wait_until(
         lambda: next((c for c in callsets(daemon.home).values() if c["state"] == "done"), None),

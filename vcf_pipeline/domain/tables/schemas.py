@@ -30,7 +30,7 @@ VARIANTS_HEAD: dict[str, pl.DataType | type[pl.DataType]] = {
     "variant_key": pl.String,  # 17-43093464-C-T; null where alt is null
 }
 VARIANTS_TAIL: dict[str, pl.DataType | type[pl.DataType]] = {
-    "info_raw": pl.String,  # the whole INFO text where a value was defective or undeclared, or a selection left keys out
+    "info_raw": pl.String,  # the whole INFO text where a value was defective, or a selection left keys out
     "consequence": pl.String,  # worst term of the allele, Sequence Ontology
     "impact": pl.String,  # HIGH MODERATE LOW MODIFIER
     "gene": pl.String,  # symbol of the worst consequence
@@ -91,7 +91,7 @@ String/Character → String, Flag → Boolean (true or null). Number=A: the alle
 Number=R: List of two values [REF's, the allele's]. Any other Number: List of the type. `.` is null.
 Undeclared: List(String), or Boolean where it stands without `=`. Percent-encoding is decoded after splitting."""
 
-FORMAT_RULES = """fmt_KEY for every FORMAT key but GT, in the header's order: Number=1 → List(T) with one element per sample;
+FORMAT_RULES = """fmt_KEY for every FORMAT key but GT, in the header's order: Number=1 → List(T), an element per sample;
 any other Number → List(List(T)), a list per sample. Null where the record's FORMAT lacks the key; a missing or
 dropped trailing value is a null element. T as for INFO; undeclared keys are String, split at commas."""
 
