@@ -23,8 +23,8 @@ ENDINGS = (".gz", ".bgz", ".bgzf", ".vcf", ".bcf")
 def label_of(path: Path) -> str:
     """The file's name without its endings: what people call the callset. Never part of an id, key or topic."""
     name = path.name
-    while name.lower().endswith(ENDINGS) and len(Path(name).stem) > 0:
-        name = Path(name).stem
+    while name.lower().endswith(ENDINGS) and name.rfind(".") > 0:
+        name = name[: name.rfind(".")]
     return name
 
 

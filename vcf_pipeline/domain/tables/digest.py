@@ -5,8 +5,8 @@ see the order of rows or columns, the cuts between batches, a column that is all
 or the padding of `gt`. `row_id` is left out: it is made on the spot and says where rows are kept, not what they hold.
 
 Values: a whole number hashes as an integer whatever its dtype, another number by its float32 (htslib's precision), a
-text by its bytes, a list by its length and the place of its non-null elements, a struct by its fields' names.
-`gt` hashes by (sample, place of the allele), NO_ALLELE and null alike adding nothing; `phased` says how many samples.
+text by its bytes, a list by its length and the place of its non-null elements, a struct by its fields' names. `gt`
+hashes by (sample, place of the allele), NO_ALLELE and null alike adding nothing; `phased` says how many samples.
 
 Arithmetic is mod 2^64 in two lanes; constants are splitmix64's (Steele, Lea and Flood 2014). It tells accidents apart;
 it is no signature against somebody who builds collisions. Not here: checksums of files (adapters/objects.py).
