@@ -74,7 +74,8 @@ class Control(Sender):
     """What control may open, beside what a sender may.
 
     progress: told what a stage has done, where somebody watches. errors: what stages raised, as our own errors,
-    for an entrance that runs Dagster in its own process and wants more than Dagster's account of it.
+    for an entrance that runs Dagster in its own process and wants more than Dagster's account of it. is_stopped: a
+    signal ended what ran.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Control(Sender):
         super().__init__(settings, brokers)
         self.progress = progress
         self.errors: list[PipelineError] = []
+        self.is_stopped = False
 
     def report_progress(self, stage: str, done: int, total: int, unit: str, records: int) -> None:
         if self.progress is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from vcf_pipeline.defs.failures import final_if_permanent
 from vcf_pipeline.defs.holder import holder_tags
@@ -51,6 +52,17 @@ def materialize(
     context: dg.AssetExecutionContext, control: Control, stage: Callable[[Callset], StepOutcome]
 ) -> dg.MaterializeResult[Any]:
     """Run the stage for each partition of this run, in order; the first that fails ends the run."""
+    try:
+        return _materialize(context, control, stage)
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
+        # Under a retry policy Dagster begins an interrupted step again, and Ctrl-C would end nothing.
+        control.is_stopped = True
+        raise dg.Failure(description="Stopped by a signal.", allow_retries=False) from error
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, control: Control, stage: Callable[[Callset], StepOutcome]
+) -> dg.MaterializeResult[Any]:
     context.instance.add_run_tags(context.run_id, holder_tags())
     outcomes: list[StepOutcome] = []
     for text in context.partition_keys:

@@ -153,6 +153,8 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
     if force:
         tags[FORCE_TAG] = "true"
     job = definitions.resolve_job_def("vcf_batch")
+    control.is_stopped = False
+    control.errors.clear()
     try:
         result = job.execute_in_process(
             instance=instance,
@@ -165,6 +167,8 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
     except DagsterExecutionInterruptedError:
         raise KeyboardInterrupt from None
     if not result.success:
+        if control.is_stopped or _was_interrupted(result):
+            raise KeyboardInterrupt
         if control.errors:
             raise control.errors[-1]
         raise PipelineError(
@@ -175,6 +179,12 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
             code="RUN_FAILED",
         )
     return result.run_id
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """A signal between two steps: Dagster's own code met it, not a stage."""
+    failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in failures)
 
 
 def _failure_text(result: dg.ExecuteInProcessResult) -> str:
