@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from vcf_pipeline.adapters.ledger.holder import Holder
 from vcf_pipeline.domain.query import VariantQuery
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
@@ -110,18 +111,17 @@ def test_twenty_runs_killed_at_random_moments_give_the_same(
         kill_a_run_and_repeat(tmp_path / f"home-{number}", trio, undisturbed, moments.uniform(0.1, 1.0))
 
 
-def pid_of_the_daemons_run(home: Path) -> int:
-    """The process that executes a run for this home's daemon, once there is one."""
+def pid_of_the_run(home: Path, partition: str) -> int:
+    """The process that executes the daemon's run of this partition, once the run has said which it is."""
 
     def look() -> int | None:
-        for process in psutil.process_iter():
-            try:
-                words = process.cmdline()
-                if "execute_run" in words and process.environ().get("VCF_PIPELINE_HOME") == str(home):
-                    return process.pid
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return None
+        with closing(sqlite3.connect(f"file:{home / 'history' / 'runs.db'}?mode=ro", uri=True)) as runs:
+            row = runs.execute(
+                "SELECT tag.value FROM runs JOIN run_tags tag ON tag.run_id = runs.run_id "
+                "WHERE runs.partition = ? AND runs.status = 'STARTED' AND tag.key = 'vcf_pipeline/holder'",
+                [partition],
+            ).fetchone()
+        return Holder.from_text(row[0]).pid if row else None
 
     return int(wait_until(look, "a run that the daemon started"))
 
@@ -129,7 +129,7 @@ def pid_of_the_daemons_run(home: Path) -> int:
 def test_a_killed_run_of_the_daemon_is_done_by_another(daemon: Running, corpus: Path, tmp_path: Path) -> None:
     file = corpus / "annotated/slivar__ashk-trio.vcf.gz"
     published = vcf_pipeline(daemon.home, "publish", file, "--tenant", "killed", "--json").records[0]
-    os.kill(pid_of_the_daemons_run(daemon.home), signal.SIGKILL)
+    os.kill(pid_of_the_run(daemon.home, published["partition"]), signal.SIGKILL)
 
     def done() -> dict[str, Any] | None:
         listed = vcf_pipeline(daemon.home, "callsets", "list", "--tenant", "killed", "--json").records
