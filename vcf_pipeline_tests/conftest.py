@@ -26,6 +26,15 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers: what shares the daemon runs on one of them, a journey's file stays together."""
+    for item in items:
+        if "daemon" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("daemon"))
+        elif item.path.parent.name == "journeys":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     found = _corpus()
