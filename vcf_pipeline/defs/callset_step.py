@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from vcf_pipeline.defs.failures import final_if_permanent
+from vcf_pipeline.defs.failures import TRANSIENT_RETRIES, told_in_ledger
 from vcf_pipeline.defs.holder import holder_tags
 from vcf_pipeline.defs.metadata import summed
 from vcf_pipeline.domain.errors import UnknownPartition
@@ -23,9 +23,9 @@ from vcf_pipeline.wiring import Control
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
 
-PATH_TAG = "vcf_pipeline/path"
-CORRELATION_TAG = "vcf_pipeline/correlation_id"
 FORCE_TAG = "vcf_pipeline/force"
+# On a run that reconciling asked for, which has counted it already.
+ATTEMPT_TAG = "vcf_pipeline/attempt"
 # A run of a callset that another run is working on waits for it, and then finds the work done.
 LEASE_WAIT_SECONDS = 600.0
 
@@ -63,17 +63,24 @@ def materialize(
 def _materialize(
     context: dg.AssetExecutionContext, control: Control, stage: Callable[[Callset], StepOutcome]
 ) -> dg.MaterializeResult[Any]:
-    context.instance.add_run_tags(context.run_id, holder_tags())
+    run = context.run
+    context.instance.add_run_tags(run.run_id, holder_tags(run.run_id))
+    is_last_try = context.retry_number >= TRANSIENT_RETRIES.max_retries
     outcomes: list[StepOutcome] = []
     for text in context.partition_keys:
         callset = _callset(control, text)
-        with final_if_permanent(control, callset.key, callset.generation):
-            control.ledger.mark_running(callset.key, context.run_id, generation=callset.generation)
-            outcomes.append(stage(callset))
-            complete_callset(callset.key, ledger=control.ledger, tables=control.tables)
+        with told_in_ledger(control, callset, is_last_try=is_last_try, counts=ATTEMPT_TAG not in run.tags):
+            control.ledger.mark_running(callset.key, run.run_id, generation=callset.generation)
+            outcome = stage(callset)
+            if all(check.passed for check in outcome.checks):
+                complete_callset(callset.key, ledger=control.ledger, tables=control.tables)
+            else:
+                _record_failed_checks(control, callset, outcome.checks)
+        outcomes.append(outcome)
     return dg.MaterializeResult(
         metadata=summed([outcome.metadata for outcome in outcomes]),
-        data_version=dg.DataVersion("+".join(outcome.digest for outcome in outcomes)),
+        # A run over a range has one result for all its partitions, and no version is the version of each.
+        data_version=dg.DataVersion(outcomes[0].digest) if len(outcomes) == 1 else None,
         check_results=_check_results(outcomes),
     )
 
@@ -93,6 +100,15 @@ def _callset(control: Control, text: str) -> Callset:
         control.errors.append(error)
         raise dg.Failure(description=str(error), allow_retries=False) from error
     return found
+
+
+def _record_failed_checks(control: Control, callset: Callset, checks: list[CheckOutcome]) -> None:
+    """A check counts what is on the disk, and no rerun makes it count otherwise: a person has to look."""
+    failed = [check for check in checks if not check.passed]
+    reason = "; ".join(f"{check.name}: {dict(check.facts)}" for check in failed)
+    control.ledger.mark_failed(
+        callset.key, reason, "CHECK_FAILED", permanent=True, generation=callset.generation, counts=False
+    )
 
 
 def _check_results(outcomes: list[StepOutcome]) -> list[dg.AssetCheckResult]:

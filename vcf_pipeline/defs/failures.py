@@ -4,46 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from vcf_pipeline.domain.errors import InputRefused, PermanentError, PipelineError, Superseded
-from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.errors import (
+    ChangedWhileRead,
+    InputRefused,
+    NotFound,
+    PermanentError,
+    PipelineError,
+    StoreUnavailable,
+    Superseded,
+)
 from vcf_pipeline.wiring import Control
+
+if TYPE_CHECKING:
+    from vcf_pipeline.adapters.ledger.callsets import Callset
 
 # Three more tries, a second or two apart, for what may pass by itself: a lease, a busy store, a broker.
 TRANSIENT_RETRIES = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL)
 
 
+# The file is not where it was, which says nothing about what was in it.
+NOT_ABOUT_THE_INPUT = (NotFound, ChangedWhileRead)
+
+
 @contextmanager
-def final_if_permanent(control: Control, key: PartitionKey, generation: int) -> Iterator[None]:
+def told_in_ledger(control: Control, callset: Callset, *, is_last_try: bool, counts: bool) -> Iterator[None]:
     """Record in the ledger what went wrong, and let a PermanentError leave as a failure that allows no retry.
 
     An InputRefused makes the callset *refused*, another error *failed*; a Superseded changes nothing, since the
-    callset has another owner by then. Transient errors pass, for the retry policy.
+    callset has another owner by then. Transient errors pass, for the retry policy, and are recorded when it is
+    exhausted (is_last_try): one run is one attempt. counts: whether this one is still to be counted.
     """
     try:
         yield
     except PipelineError as error:
         control.errors.append(error)
-        if not isinstance(error, Superseded):
-            _record(control, key, generation, error)
-        if isinstance(error, PermanentError):
+        is_permanent = isinstance(error, PermanentError)
+        if not isinstance(error, Superseded) and (is_permanent or is_last_try):
+            _record(control, callset, error, counts=counts)
+        if is_permanent:
             raise dg.Failure(
                 description=str(error),
                 metadata={"code": error.code, "where": error.where, "repair": error.repair},
                 allow_retries=False,
             ) from error
         raise
+    except dg.Failure:
+        raise
+    except Exception as error:
+        if is_last_try:
+            _record(control, callset, _unexpected(callset, error), counts=counts)
+        raise
 
 
-def _record(control: Control, key: PartitionKey, generation: int, error: PipelineError) -> None:
+def _record(control: Control, callset: Callset, error: PipelineError, *, counts: bool) -> None:
+    key, generation = callset.key, callset.generation
     try:
-        if isinstance(error, InputRefused):
+        if isinstance(error, InputRefused) and not isinstance(error, NOT_ABOUT_THE_INPUT):
             control.ledger.mark_refused(key, str(error), error.code, generation=generation)
         else:
             permanent = isinstance(error, PermanentError)
-            control.ledger.mark_failed(key, str(error), error.code, permanent=permanent, generation=generation)
-    except Superseded:
-        # Forgotten meanwhile: there is no row left to write to, and the first error still has to be told.
+            control.ledger.mark_failed(
+                key, str(error), error.code, permanent=permanent, generation=generation, counts=counts
+            )
+    except (Superseded, StoreUnavailable):
+        # Forgotten meanwhile, or the ledger itself is what fails: the first error still has to be told.
         return
+
+
+def _unexpected(callset: Callset, error: Exception) -> PipelineError:
+    return PipelineError(
+        where=f"callset {callset.key}",
+        got=f"{type(error).__name__}: {error}"[:500],
+        repair="The Dagster UI shows the run and where it stopped.",
+        code="UNEXPECTED",
+    )

@@ -6,35 +6,42 @@ Dagster's default launcher does not notice a killed run; the tag written here le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import dagster as dg
 
 from vcf_pipeline.adapters.ledger.holder import Holder
 
 HOLDER_TAG = "vcf_pipeline/holder"
-IN_PROGRESS = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-UNFINISHED = [*IN_PROGRESS, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+HELD_RUN_TAG = "vcf_pipeline/held_run"
+UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
-def holder_tags() -> dict[str, str]:
-    """The tag that names this process."""
-    return {HOLDER_TAG: Holder.of_this_process().to_text()}
+def holder_tags(run_id: str) -> dict[str, str]:
+    """The tags that name this process as the one that executes the run.
+
+    The run is named too: Dagster copies the tags of a run to its retry, which has another process, or none yet.
+    """
+    return {HOLDER_TAG: Holder.of_this_process().to_text(), HELD_RUN_TAG: run_id}
 
 
-def is_gone(tags: Mapping[str, str]) -> bool:
-    """True when the process that the tag names has surely ended; False for another host, or no tag."""
-    return HOLDER_TAG in tags and Holder.from_text(tags[HOLDER_TAG]).is_surely_gone()
+def is_gone(run: dg.DagsterRun) -> bool:
+    """True when the process that the run's own tags name has surely ended; False for another host, or no tags."""
+    return run.tags.get(HELD_RUN_TAG) == run.run_id and Holder.from_text(run.tags[HOLDER_TAG]).is_surely_gone()
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report every run in progress whose process is gone as failed; the run ids.
+    """Report every unfinished run whose process is gone as failed; the run ids.
 
     Run retries then start it again where the daemon runs, since no step of it failed.
     """
     ended = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=IN_PROGRESS)):
-        if is_gone(run.tags):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
+        if is_gone(run):
             instance.report_run_failed(run, "The process of this run is gone; its tables are as they were before it.")
             ended.append(run.run_id)
     return ended

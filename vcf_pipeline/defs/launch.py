@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from vcf_pipeline.defs.callset_step import FORCE_TAG, PATH_TAG
+from vcf_pipeline.defs.callset_step import FORCE_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
 from vcf_pipeline.defs.partitions import missing_partitions
 from vcf_pipeline.domain.errors import BadSetting, PipelineError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.settings import Settings, checkout_root
-from vcf_pipeline.stages.complete import STORES, complete_callset
+from vcf_pipeline.stages.complete import STORES, complete_callset, stale_assets
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         "VCF_PIPELINE_HOME": str(settings.home),
         # Ticks that listen occupy a thread each of the code server.
         "DAGSTER_GRPC_MAX_WORKERS": "16",
+        # The inbox reads every new file once to its end before it answers, and files may be large.
+        "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "3600",
     }
     if settings.data != settings.home / "data":
         environment["VCF_PIPELINE_DATA"] = str(settings.data)
@@ -138,10 +142,9 @@ def run_callset(
 
 
 def _is_complete(control: Control, key: PartitionKey) -> bool:
-    from vcf_pipeline.stages.parse import is_current
-
     callset = control.ledger.callset(key)
-    if callset is None or not is_current(callset, control.tables):
+    thresholds = control.settings.triage.to_thresholds()
+    if callset is None or stale_assets(callset, ledger=control.ledger, tables=control.tables, thresholds=thresholds):
         return False
     return complete_callset(key, ledger=control.ledger, tables=control.tables)
 
@@ -149,7 +152,8 @@ def _is_complete(control: Control, key: PartitionKey) -> bool:
 def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, *, force: bool) -> str:
     from vcf_pipeline.definitions import definitions
 
-    tags = {**holder_tags(), PATH_TAG: "batch"}
+    run_id = str(uuid4())
+    tags = {**holder_tags(run_id), PATH_TAG: "batch"}
     if force:
         tags[FORCE_TAG] = "true"
     job = definitions.resolve_job_def("vcf_batch")
@@ -158,6 +162,7 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
     try:
         result = job.execute_in_process(
             instance=instance,
+            run_id=run_id,
             partition_key=str(key),
             tags=tags,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,6 +12,7 @@ PREVIEW_ROWS = 8
 PREVIEW_COLUMNS = ("contig", "pos", "ref", "alt", "variant_type", "gene", "consequence", "impact", "tier", "reasons")
 _BAR_WIDTH = 40
 _BARS_SHOWN = 30
+_CELL_WIDTH = 40
 
 
 def column_schema(*tables: Mapping[str, pl.DataType | type[pl.DataType]]) -> dg.TableSchema:
@@ -34,7 +35,7 @@ def contig_plot(per_contig: Mapping[str, int]) -> dg.MetadataValue[Any]:
     if not per_contig:
         return dg.MetadataValue.md("No variants.")
     most = max(per_contig.values())
-    shown = list(per_contig.items())[:_BARS_SHOWN]
+    shown = [(_printable(contig), count) for contig, count in list(per_contig.items())[:_BARS_SHOWN]]
     width = max(len(contig) for contig, _ in shown)
     rows = [
         f"{contig:>{width}} │{'█' * max(1, round(count / most * _BAR_WIDTH)):<{_BAR_WIDTH}}│ {count:,}"
@@ -56,23 +57,32 @@ def preview(frame: pl.DataFrame) -> dg.MetadataValue[Any]:
 
 
 def _cell(value: Any) -> str:
+    """A code span: VCF text is hostile, and in a span nothing is Markdown, HTML or a link to the operators' browser."""
     if value is None:
         return ""
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    # VCF text is hostile: nothing of it may become Markdown or HTML in the operators' browser.
-    kept = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:40])
-    for mark in "&<>|`[]()!*_\\":
-        kept = kept.replace(mark, f"&#{ord(mark)};" if mark != "&" else "&amp;")
-    return kept
+    text = _printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    # The two characters that mean something in a span of a table.
+    text = text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}").replace("|", "\N{BROKEN BAR}").strip()
+    return f"`{text}`" if text else ""
 
 
-def summed(reports: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """The metadata of a range run: whole numbers are added, anything else is the last callset's."""
+def _printable(text: str) -> str:
+    """Cut to what a cell shows; whatever could move the text around is replaced."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_CELL_WIDTH])
+
+
+def summed(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One callset's metadata as it is. Of a range: the numbers added, rates from the sums, and whose they are."""
+    if len(reports) == 1:
+        return dict(reports[0])
     total: dict[str, Any] = {}
     for report in reports:
         for name, value in report.items():
-            adds = isinstance(value, int) and not isinstance(value, bool) and name in total
-            total[name] = total[name] + value if adds else value
-    if len(reports) > 1:
-        total["callsets"] = len(reports)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                total[name] = total.get(name, 0) + value
+    if "variants_per_second" in total:
+        total["variants_per_second"] = round(total["dagster/row_count"] / total["seconds"]) if total["seconds"] else 0
+    total["callsets"] = len(reports)
+    if labels := [str(report["label"]) for report in reports if "label" in report]:
+        total["labels"] = ", ".join(labels)
     return total

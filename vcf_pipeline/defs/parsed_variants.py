@@ -9,7 +9,6 @@ import dagster as dg
 from vcf_pipeline.defs.callset_step import (
     FORCE_TAG,
     LEASE_WAIT_SECONDS,
-    PATH_TAG,
     CheckOutcome,
     StepOutcome,
     materialize,
@@ -17,16 +16,26 @@ from vcf_pipeline.defs.callset_step import (
 from vcf_pipeline.defs.failures import TRANSIENT_RETRIES
 from vcf_pipeline.defs.metadata import column_schema, contig_plot, counts_table, preview
 from vcf_pipeline.defs.partitions import CALLSETS
-from vcf_pipeline.domain.errors import BrokerUnavailable, ChangedWhileRead, NotFound, StreamBroken
+from vcf_pipeline.domain.errors import (
+    BrokerTimeout,
+    BrokerUnavailable,
+    ChangedWhileRead,
+    NotFound,
+    PipelineError,
+    StreamBroken,
+    TransientError,
+)
+from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.domain.tables.schemas import ROW_ID, VARIANTS_HEAD, VARIANTS_TAIL
 from vcf_pipeline.domain.vcf.batch import BatchSource, ReaderSettings
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
+    from vcf_pipeline.domain.stream.announcement import Announcement
 
 Opener = Callable[[], AbstractContextManager[BatchSource]]
-SOURCE_IS_LOST = (NotFound, ChangedWhileRead, StreamBroken, BrokerUnavailable)
+SOURCE_IS_LOST = (NotFound, ChangedWhileRead, StreamBroken, BrokerUnavailable, BrokerTimeout)
 
 
 @dg.asset(
@@ -68,15 +77,18 @@ def parsed_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam
 def _parse(
     context: dg.AssetExecutionContext, control: Control, callset: "Callset", path: str, *, force: bool
 ) -> StepOutcome:
-    from vcf_pipeline.stages.parse import parse_callset
+    from vcf_pipeline.stages.parse import parse_callset, stored_report
 
     def progress(done: int, total: int, records: int) -> None:
         control.report_progress("parse", done, total, "bytes", records)
 
     key = callset.key
     with control.ledger.lease(f"parsed_variants/{key}", wait_seconds=LEASE_WAIT_SECONDS) as lease:
-        openers = _openers(control, callset, path)
-        for place, (opener, announced_digest) in enumerate(openers, start=1):
+        report = None if force else stored_report(callset, control.tables)
+        lost: list[PipelineError] = []
+        for opener, announced_digest in _openers(control, callset, path):
+            if report is not None:
+                break
             try:
                 with opener() as source:
                     report = parse_callset(
@@ -88,11 +100,12 @@ def _parse(
                         force=force,
                         announced_digest=announced_digest,
                     )
-                break
-            except SOURCE_IS_LOST as lost:
-                if place == len(openers):
-                    raise
-                context.log.warning(f"{lost} The callset's other source is read instead.")
+            except SOURCE_IS_LOST as error:
+                lost.append(error)
+                context.log.warning(str(error))
+    if report is None:
+        # A source that may come back decides before one that is gone, else the one that ought to have been there.
+        raise next((error for error in lost if isinstance(error, TransientError)), lost[0])
     manifest = report.manifest
     metadata: dict[str, Any] = {
         "dagster/row_count": report.alleles,
@@ -132,7 +145,7 @@ def _checks(control: Control, callset: "Callset") -> list[CheckOutcome]:
     kept = variants.select("record_no").unique().collect(engine="streaming").height
     rejected = rejects.select("record_no").unique().collect().height
     loss = {"records": manifest.records, "kept": kept, "rejected": rejected}
-    announced = control.ledger.announcement(key)
+    announced = _announced(control, callset)
     arrived: dict[str, Any] = {"source": "file" if announced is None else "stream"}
     complete = True
     if announced is not None:
@@ -153,7 +166,7 @@ def _openers(control: Control, callset: "Callset", path: str) -> list[tuple[Open
 
     The announced stream, then the file; on a batch run the other way round.
     """
-    announcement = control.ledger.announcement(callset.key)
+    announcement = _announced(control, callset)
     if announcement is None:
         return [(lambda: _file(callset), None)]
     from vcf_pipeline.stages.receive import open_received
@@ -161,6 +174,12 @@ def _openers(control: Control, callset: "Callset", path: str) -> list[tuple[Open
     stream: Opener = lambda: open_received(announcement, control.coordinator)  # noqa: E731 - one of two, alike
     openers: list[tuple[Opener, str | None]] = [(stream, announcement.digest), (lambda: _file(callset), None)]
     return openers[::-1] if path == "batch" else openers
+
+
+def _announced(control: Control, callset: "Callset") -> "Announcement | None":
+    """The callset's announcement, unless it was registered with other reader settings since."""
+    found = control.ledger.announcement(callset.key)
+    return found if found is not None and found.settings_fingerprint == callset.settings_fingerprint else None
 
 
 @contextmanager

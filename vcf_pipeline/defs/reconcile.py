@@ -4,18 +4,24 @@ Not here: the decision (domain/stream/run_plan.py); what callset_sensor hears by
 """
 
 import time
-from datetime import datetime
+from collections.abc import Sequence
 
 import dagster as dg
 
 from vcf_pipeline.adapters.ledger.callsets import Callset
+from vcf_pipeline.defs.callset_step import ATTEMPT_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs
 from vcf_pipeline.defs.jobs import variants_job
 from vcf_pipeline.defs.partitions import CALLSETS
-from vcf_pipeline.defs.runs_in_progress import partitions_in_progress
-from vcf_pipeline.defs.sensors import run_request
-from vcf_pipeline.domain.stream.run_plan import Standing, plan_reconcile
+from vcf_pipeline.defs.runs_in_progress import partitions_in_progress, partitions_to_be_retried
+from vcf_pipeline.domain.errors import Superseded
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream.run_plan import RunPlanned, Standing, plan_reconcile
 from vcf_pipeline.wiring import Control
+
+MAX_RETRIES_TAG = "dagster/max_retries"
+FINAL = ("done", "refused", "forgotten")
+_SHOWN = 10
 
 
 @dg.sensor(
@@ -30,16 +36,18 @@ def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePa
     for run_id in fail_dead_runs(context.instance):
         context.log.warning(f"Run {run_id}: its process is gone; reported as failed.")
     partitions = context.instance.get_dynamic_partitions("callsets")
-    in_progress = partitions_in_progress(context.instance, partitions)
+    in_progress = partitions_in_progress(context.instance, partitions) | partitions_to_be_retried(context.instance)
     callsets = control.ledger.callsets()
-    standings = [_standing(callset, str(callset.key) in in_progress) for callset in callsets]
+    standings = [_standing(control, callset, str(callset.key) in in_progress) for callset in callsets]
     plan = plan_reconcile(standings, time.time(), partitions)
     gone = {str(one.key) for one in callsets if one.state in ("forgotten", "refused")} & set(partitions)
-    if plan.given_up:
-        context.log.error(
-            f"{len(plan.given_up)} callsets are left failed: {', '.join(plan.given_up[:10])}. "
-            "`vcf-pipeline callsets show` says why; `vcf-pipeline run` or a materialisation tries again."
-        )
+    given_up = _given_up(plan.given_up)
+    if given_up and given_up != context.cursor:
+        context.log.error(given_up)
+    generations = {str(callset.key): callset.generation for callset in callsets}
+    asked = [
+        request for run in plan.runs if (request := _ask_again(control, run, generations[run.members[0]])) is not None
+    ]
     requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
     if plan.partition_keys:
         requests.append(CALLSETS.build_add_request(list(plan.partition_keys)))
@@ -47,25 +55,54 @@ def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePa
         requests.append(CALLSETS.build_delete_request(sorted(gone)))
     return dg.SensorResult(
         dynamic_partitions_requests=requests,
-        run_requests=[run_request(run) for run in plan.runs],
-        skip_reason=None if plan.runs else dg.SkipReason(f"{len(callsets)} callsets, nothing to ask for again."),
+        run_requests=asked,
+        skip_reason=None if asked else dg.SkipReason(given_up or f"{len(callsets)} callsets, nothing to ask for."),
+        cursor=given_up,
     )
 
 
-def _standing(callset: Callset, has_run: bool) -> Standing:
+def _given_up(keys: Sequence[str]) -> str:
+    """What the UI shows at every tick and the log says once; "" where nothing was given up."""
+    if not keys:
+        return ""
+    shown = ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")
+    return (
+        f"{len(keys)} left failed: {shown}. `vcf-pipeline callsets show` says why; "
+        "`vcf-pipeline run` or a materialisation tries again."
+    )
+
+
+def _ask_again(control: Control, run: RunPlanned, generation: int) -> dg.RunRequest | None:
+    """The request, counted before it leaves: a run that is killed, or never launched, counts itself nowhere.
+
+    None when the callset was forgotten meanwhile. Dagster does not retry it by itself: that is done here.
+    """
+    try:
+        control.ledger.note_attempt(PartitionKey.parse(run.members[0]), generation=generation)
+    except Superseded:
+        return None
+    attempt = run.key.rpartition("-")[2]
+    return dg.RunRequest(
+        run_key=run.key,
+        partition_key=run.members[0],
+        tags={**run.tags, ATTEMPT_TAG: attempt, MAX_RETRIES_TAG: "0"},
+    )
+
+
+def _standing(control: Control, callset: Callset, has_run: bool) -> Standing:
+    digest = callset.digest or ""
+    if callset.path == "stream" and callset.state not in FINAL and not digest:
+        announced = control.ledger.announcement(callset.key)
+        digest = announced.digest if announced is not None else ""
     return Standing(
         key=callset.key,
         state=callset.state,
         generation=callset.generation,
-        digest=callset.digest or "",
+        digest=digest,
         path=callset.path,
         correlation_id=callset.correlation_id,
         attempts=callset.attempts,
-        since=_seconds(callset.updated_at),
+        since=callset.updated_at,
         has_run=has_run,
         is_permanent=callset.is_permanent,
     )
-
-
-def _seconds(moment: datetime | float) -> float:
-    return moment.timestamp() if isinstance(moment, datetime) else moment

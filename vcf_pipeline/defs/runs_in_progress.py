@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -13,6 +14,9 @@ PARTITION, RANGE_START, RANGE_END = (
     "dagster/asset_partition_range_start",
     "dagster/asset_partition_range_end",
 )
+WILL_RETRY, RETRIED_BY = "dagster/will_retry", "dagster/auto_retry_run_id"
+# The daemon's retries look every few seconds.
+RETRY_IS_DUE_SECONDS = 60.0
 
 
 def partitions_in_progress(instance: dg.DagsterInstance, partitions: Sequence[str]) -> set[str]:
@@ -24,6 +28,23 @@ def partitions_in_progress(instance: dg.DagsterInstance, partitions: Sequence[st
         elif RANGE_START in run.tags:
             keys.update(range_members(partitions, run.tags[RANGE_START], run.tags[RANGE_END]))
     return keys
+
+
+def partitions_to_be_retried(instance: dg.DagsterInstance) -> set[str]:
+    """Keys whose run was lost a moment ago, and which Dagster is about to run again by itself.
+
+    Only for a while: where the daemon that retries is stopped, they are not waited for.
+    """
+    lost = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        tags={WILL_RETRY: "true"},
+        updated_after=datetime.now(UTC) - timedelta(seconds=RETRY_IS_DUE_SECONDS),
+    )
+    return {
+        run.tags[PARTITION]
+        for run in instance.get_runs(filters=lost)
+        if PARTITION in run.tags and RETRIED_BY not in run.tags
+    }
 
 
 def range_members(partitions: Sequence[str], first: str, last: str) -> list[str]:

@@ -1,8 +1,5 @@
 """Schedules: files of the inbox become callsets; the nightly backfill of what misses an asset or is stale."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import dagster as dg
 from uuid_utils import uuid7
 
@@ -11,12 +8,10 @@ from vcf_pipeline.defs.jobs import vcf_batch
 from vcf_pipeline.defs.partitions import missing_partitions
 from vcf_pipeline.defs.runs_in_progress import partitions_in_progress
 from vcf_pipeline.domain.errors import InputRefused
+from vcf_pipeline.domain.stream.run_plan import CORRELATION_TAG, PATH_TAG
 from vcf_pipeline.wiring import Control
 
-VCF_ENDINGS = (".vcf", ".vcf.gz", ".vcf.bgz", ".vcf.bgzf", ".bcf")
-# A file is taken when it has not changed for so long: whoever copies it in may still be writing.
-SETTLED_SECONDS = 30
-# One tick registers so much at most, so that it ends before the next; the rest follows a minute later.
+# One tick registers so many at most; the rest follows a minute later.
 FILES_PER_TICK = 50
 
 
@@ -30,18 +25,18 @@ FILES_PER_TICK = 50
 def inbox_schedule(
     context: dg.ScheduleEvaluationContext, control: dg.ResourceParam[Control]
 ) -> list[dg.RunRequest] | dg.SkipReason:
+    from vcf_pipeline.stages.inbox import Inbox
     from vcf_pipeline.stages.register import register_callset
 
-    inbox = control.settings.inbox_folder
-    if not inbox.is_dir():
-        return dg.SkipReason(f"There is no inbox: {inbox}")
-    now = context.scheduled_execution_time.timestamp()
-    requests = []
-    known = {callset.uri: callset for callset in control.ledger.callsets()}
-    for path in _waiting(inbox, now, known):
+    folder = control.settings.inbox_folder
+    if not folder.is_dir():
+        return dg.SkipReason(f"There is no inbox: {folder}")
+    inbox = Inbox(folder, control.home / "inbox.json")
+    requests, looked_at = [], []
+    for file in inbox.waiting(context.scheduled_execution_time.timestamp())[:FILES_PER_TICK]:
         try:
             callset, _ = register_callset(
-                str(path),
+                str(file.path),
                 tenant=control.settings.tenant,
                 label=None,
                 settings=control.settings.reader.to_reader_settings(),
@@ -50,12 +45,13 @@ def inbox_schedule(
             )
         except InputRefused as refused:
             context.log.error(str(refused))
-            continue
-        if callset.state == "registered":
-            requests.append(_request(context.instance, callset, "inbox"))
-        if len(requests) == FILES_PER_TICK:
-            break
-    return requests or dg.SkipReason(f"Nothing new in {inbox}")
+        else:
+            if callset.state == "registered":
+                requests.append(_request(context.instance, callset, "inbox"))
+        looked_at.append(file)
+    for file in looked_at:
+        inbox.remember(file)
+    return requests or dg.SkipReason(f"Nothing new in {folder}")
 
 
 @dg.schedule(
@@ -68,35 +64,20 @@ def inbox_schedule(
 def backfill_schedule(
     context: dg.ScheduleEvaluationContext, control: dg.ResourceParam[Control]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    from vcf_pipeline.stages.complete import complete_callset
-    from vcf_pipeline.stages.parse import is_current
+    from vcf_pipeline.stages.complete import stale_assets
 
     in_progress = partitions_in_progress(context.instance, context.instance.get_dynamic_partitions("callsets"))
     night = context.scheduled_execution_time.date().isoformat()
-    wanted = control.ledger.callsets(states=["registered", "announced", "running", "failed", "done"])
+    thresholds = control.settings.triage.to_thresholds()
+    living = control.ledger.callsets(states=["registered", "announced", "running", "failed", "done"])
     requests = [
         _request(context.instance, callset, f"backfill/{night}")
-        for callset in wanted
+        for callset in living
         if str(callset.key) not in in_progress
-        and not (
-            is_current(callset, control.tables)
-            and complete_callset(callset.key, ledger=control.ledger, tables=control.tables)
-        )
+        and not callset.is_permanent
+        and stale_assets(callset, ledger=control.ledger, tables=control.tables, thresholds=thresholds)
     ]
-    return requests or dg.SkipReason(f"All {len(wanted)} callsets are current.")
-
-
-def _waiting(inbox: Path, now: float, known: dict[str, Callset]) -> Iterator[Path]:
-    """Settled files that the ledger has not seen in their present form, oldest first."""
-    found = [
-        (path.stat().st_mtime, path)
-        for path in inbox.rglob("*")
-        if path.is_file() and path.name.endswith(VCF_ENDINGS) and not path.name.startswith(".")
-    ]
-    for changed, path in sorted(found):
-        seen = known.get(str(path))
-        if now - changed >= SETTLED_SECONDS and (seen is None or seen.size_bytes != path.stat().st_size):
-            yield path
+    return requests or dg.SkipReason(f"Nothing to do for {len(living)} callsets.")
 
 
 def _request(instance: dg.DagsterInstance, callset: Callset, why: str) -> dg.RunRequest:
@@ -105,5 +86,5 @@ def _request(instance: dg.DagsterInstance, callset: Callset, why: str) -> dg.Run
     return dg.RunRequest(
         run_key=f"{why}/{callset.key}/{callset.generation}",
         partition_key=str(callset.key),
-        tags={"vcf_pipeline/path": "batch", "vcf_pipeline/correlation_id": callset.correlation_id},
+        tags={PATH_TAG: "batch", CORRELATION_TAG: callset.correlation_id},
     )

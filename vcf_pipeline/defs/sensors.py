@@ -34,8 +34,11 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
         context.log.error(f"{letter.place}: {letter.reason}")
         control.coordinator.dead_letter(letter.body, origin=str(letter.place), reason=letter.reason)
     return dg.SensorResult(
-        dynamic_partitions_requests=[CALLSETS.build_add_request(list(plan.partition_keys))],
+        dynamic_partitions_requests=[CALLSETS.build_add_request(list(plan.partition_keys))]
+        if plan.partition_keys
+        else [],
         run_requests=[run_request(run) for run in plan.runs],
+        skip_reason=None if plan.runs else dg.SkipReason(f"{len(messages)} messages, nothing new to run."),
         cursor=plan.cursor.to_json(),
     )
 
@@ -72,6 +75,9 @@ def _view(instance: dg.DagsterInstance, control: Control, messages: list[Heard])
             progress[announced.id] = Progress("done", callset.generation, callset.digest or "")
         elif str(announced.key) in in_progress:
             progress[announced.id] = Progress("in_flight", callset.generation)
+        elif callset.state in ("running", "failed"):
+            # It was tried and has no run: in a range again, it could fail the others once more.
+            progress[announced.id] = Progress("range_failed", callset.generation)
         else:
             progress[announced.id] = Progress("none", callset.generation)
     return View(progress, partitions)

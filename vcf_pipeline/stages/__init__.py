@@ -1,5 +1,6 @@
 """What happens to a callset, in order: plain functions over ports that give a report. None has heard of Dagster.
 
+inbox.py           files of the inbox folder that nobody has looked at
 register.py        a file → callset in the ledger; same bytes, same callset
 publish.py         a file → chunks, then the announcement
 publish_state.py   what a sender remembers of a publication, to go on after a kill

@@ -67,17 +67,30 @@ def triage_callset(
             got="none",
             repair=f"Run it again with the file, or materialise parsed_variants of {key} first.",
         )
-    inputs = {
-        SOURCE: parsed.digest,
-        "thresholds": thresholds.fingerprint(),
-        # not part of the digest, and BA1's exceptions go by it
-        "assembly": parsed.assembly or "unknown",
-    }
+    inputs = _wanted_inputs(parsed, thresholds)
     stored = tables.manifest(*where, ASSET)
     if stored is not None and not force and not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs):
         return _report(stored, started, reused=True)
     manifest = _write(key, parsed, inputs, tables=tables, lease=lease, thresholds=thresholds, progress=progress)
     return _report(manifest, started, reused=False)
+
+
+def is_current(key: PartitionKey, tables: Tables, thresholds: TriageThresholds) -> bool:
+    """Whether the stored triage is what triaging now would give."""
+    parsed = tables.manifest(key.tenant, key.callset_id, SOURCE)
+    if parsed is None:
+        return False
+    stored = tables.manifest(key.tenant, key.callset_id, ASSET)
+    return not stale_reasons(stored, code_version=CODE_VERSION, inputs=_wanted_inputs(parsed, thresholds))
+
+
+def _wanted_inputs(parsed: Manifest, thresholds: TriageThresholds) -> dict[str, str]:
+    return {
+        SOURCE: parsed.digest,
+        "thresholds": thresholds.fingerprint(),
+        # not part of the digest, and BA1's exceptions go by it
+        "assembly": parsed.assembly or "unknown",
+    }
 
 
 def _write(

@@ -201,9 +201,11 @@ class Callsets:
         values = {**FRESH, "records": records, "alleles": alleles, "rejected": rejected, "digest": digest}
         self._mark(key, generation, state="done", **{name: v for name, v in values.items() if name != "run_id"})
 
-    def mark_failed(self, key: PartitionKey, reason: str, code: str, *, permanent: bool, generation: int) -> None:
-        """Counts the attempt."""
-        attempts = schema.callsets.c.attempts + 1
+    def mark_failed(
+        self, key: PartitionKey, reason: str, code: str, *, permanent: bool, generation: int, counts: bool = True
+    ) -> None:
+        """Counts the attempt, unless reconciling has done so when it asked for it (counts=False)."""
+        attempts = schema.callsets.c.attempts + int(counts)
         self._mark(
             key,
             generation,
