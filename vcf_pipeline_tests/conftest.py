@@ -26,6 +26,7 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers: what shares the daemon runs on one of them, a journey's file stays together."""
     for item in items:
