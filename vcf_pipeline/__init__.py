@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vcf_pipeline.domain.errors import PipelineError
     from vcf_pipeline.domain.identity import PartitionKey
     from vcf_pipeline.domain.query import VariantQuery
-    from vcf_pipeline.domain.vcf.batch import ReaderSettings
+    from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
     from vcf_pipeline.settings import Settings, load_settings
     from vcf_pipeline.stages.forget import forget_callset
     from vcf_pipeline.stages.publish import publish_callset

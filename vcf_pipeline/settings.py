@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vcf_pipeline.domain.errors import BadSetting, UnknownSetting
 from vcf_pipeline.domain.identity import check_tenant
-from vcf_pipeline.domain.triage.rules import TriageThresholds
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 PREFIX = "VCF_PIPELINE_"
 TEST_PREFIX = "VCF_PIPELINE_TEST_"

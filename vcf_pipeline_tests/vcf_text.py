@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 
 from vcf_pipeline.adapters.vcf_files.bgzf import EOF_MARKER
-from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch
 from vcf_pipeline.domain.vcf.header import parse_header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 
 def header_text(

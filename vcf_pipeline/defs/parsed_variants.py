@@ -27,7 +27,8 @@ from vcf_pipeline.domain.errors import (
 )
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.domain.tables.schemas import ROW_ID, VARIANTS_HEAD, VARIANTS_TAIL
-from vcf_pipeline.domain.vcf.batch import BatchSource, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import BatchSource
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:

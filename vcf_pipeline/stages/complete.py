@@ -16,7 +16,7 @@ from vcf_pipeline.stages.load import is_load_of
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
-    from vcf_pipeline.domain.triage.rules import TriageThresholds
+    from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
 STORES = ("lancedb", "kuzu")
 _PROJECTIONS = {"lancedb": search_rows.PROJECTION_VERSION, "kuzu": graph_rows.GRAPH_VERSION}

@@ -25,7 +25,8 @@ from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.stream.events import CallsetAnnounced
 from vcf_pipeline.domain.stream.topics import CALLSETS
 from vcf_pipeline.domain.tables.digest import TableDigest
-from vcf_pipeline.domain.vcf.batch import BatchSource, ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import BatchSource, ParsedBatch
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.publish_state import PublishState
 
 PRODUCER = "vcf-pipeline"

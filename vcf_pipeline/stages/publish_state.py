@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Segment
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 
 class PublishState:

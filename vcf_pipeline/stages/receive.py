@@ -18,8 +18,9 @@ from vcf_pipeline.domain.stream.announcement import Announcement, is_repeat, mis
 from vcf_pipeline.domain.stream.chunks import HEADER, BatchAssembler, Sent
 from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.vcf.assembly import Assembly
-from vcf_pipeline.domain.vcf.batch import ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 MAX_AHEAD_BYTES = 32 << 20
 """Messages that came before their turn and are kept until it comes."""

@@ -15,7 +15,7 @@ from vcf_pipeline.adapters.objects import content_sha256, readable_file
 from vcf_pipeline.adapters.vcf_files.reader import open_reader
 from vcf_pipeline.domain.errors import InputRefused
 from vcf_pipeline.domain.identity import callset_id
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 ENDINGS = (".gz", ".bgz", ".bgzf", ".vcf", ".bcf")
 

@@ -18,7 +18,7 @@ from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.manifest import Manifest, stale_reasons
 from vcf_pipeline.domain.tables.schemas import TRIAGED
 from vcf_pipeline.domain.triage.evidence import wanted_columns
-from vcf_pipeline.domain.triage.rules import TriageThresholds
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.triage.tiers import CODE_VERSION, TIER_NAMES, tier_counts, triaged
 
 SOURCE, ASSET, TABLE = "parsed_variants", "triaged_variants", "triaged"

@@ -45,7 +45,8 @@ _TOLD = 'print(json.dumps({"records": n, "seconds": cpu() - begun}))'
 READERS = {
     "vcf-pipeline": """
         from vcf_pipeline.adapters.vcf_files.reader import open_reader
-        from vcf_pipeline.domain.vcf.batch import BlockParser, ReaderSettings
+        from vcf_pipeline.domain.vcf.batch import BlockParser
+        from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
         with open_reader(path, ReaderSettings()) as reader:
             BlockParser(reader.header, ReaderSettings()).parse(first_line(path), 0, 1, 0)
         begun, n = cpu(), 0

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 from uuid_utils import uuid7
 
 from vcf_pipeline.domain.identity import PartitionKey
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.journeys.conftest import Running

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from vcf_pipeline.adapters.vcf_files.reader import open_reader
 from vcf_pipeline.domain.tables.digest import TableDigest
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline_tests.oracles.bcftools import Bcftools, BcftoolsError, bcftools
 from vcf_pipeline_tests.oracles.columns import compare
 

@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 
 from vcf_pipeline.adapters.vcf_files.reader import open_reader
-from vcf_pipeline.domain.vcf.batch import ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline_tests.oracles.bcftools import Bcftools
 
 RELATIVE_TOLERANCE = 1e-5

@@ -14,7 +14,7 @@ from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Cursor
 from vcf_pipeline.domain.stream.events import heard
 from vcf_pipeline.domain.stream.topics import CALLSETS
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.publish import PublishReport, publish_callset
 from vcf_pipeline_tests.vcf_text import header_text, record
 

@@ -17,7 +17,8 @@ from vcf_pipeline.adapters.vcf_files.reader import open_reader
 from vcf_pipeline.domain.errors import PermanentError, StreamBroken, Superseded, Truncated
 from vcf_pipeline.domain.row_ids import row_ids
 from vcf_pipeline.domain.tables.digest import TableDigest
-from vcf_pipeline.domain.vcf.batch import ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import ParsedBatch
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.parse import ParseReport, is_current, parse_callset
 from vcf_pipeline.stages.register import register_callset
 from vcf_pipeline_tests.vcf_text import header_text, record

@@ -17,7 +17,7 @@ from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.topics import Topic, variants_topic
 from vcf_pipeline.domain.tables.digest import TableDigest
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.receive import open_received
 from vcf_pipeline.testing.scripted_broker import ScriptedBroker
 from vcf_pipeline_tests.stages.published import SMALL_BLOCKS, announcements, made_vcf, published

@@ -11,7 +11,7 @@ import pytest
 from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
 from vcf_pipeline.domain.errors import InputRefused, NotAVcf, NotFound
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.register import label_of, register_callset
 from vcf_pipeline_tests.vcf_text import header_text, record
 

@@ -14,8 +14,8 @@ from vcf_pipeline.domain.errors import Superseded, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.row_ids import row_ids
 from vcf_pipeline.domain.tables.schemas import TRIAGED
-from vcf_pipeline.domain.triage.rules import TriageThresholds
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.triage import TriageReport, triage_callset
 from vcf_pipeline_tests.domain.triage.rows import TWO_STARS, allele, clinvar
 

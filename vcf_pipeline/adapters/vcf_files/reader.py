@@ -17,8 +17,9 @@ from vcf_pipeline.adapters.vcf_files.htslib import HtslibSource, open_htslib
 from vcf_pipeline.adapters.vcf_files.lines import BlockCutter, LineBlock, LineReader
 from vcf_pipeline.domain.errors import DefectFound, NotAVcf, TooManyRejects
 from vcf_pipeline.domain.vcf.assembly import Assembly, recognise_assembly
-from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header, parse_header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 BCF_MAGIC = b"BCF\x02"
 _CELLS_A_BLOCK = 8_000_000

@@ -31,8 +31,9 @@ from vcf_pipeline.domain.stream.columns import (
 from vcf_pipeline.domain.stream.envelope import Envelope, unpack_map
 from vcf_pipeline.domain.tables.schemas import CONSEQUENCES, REJECTS
 from vcf_pipeline.domain.vcf.assembly import Assembly
-from vcf_pipeline.domain.vcf.batch import ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header, parse_header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 HEADER = "header"
 TABLES = ("variants", "genotypes", "consequences", "rejects")

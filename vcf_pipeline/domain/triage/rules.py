@@ -1,6 +1,6 @@
 """The triage table as data: each code, when it holds, at which line and tier, and whose rule it is.
 
-Here: thresholds, rules, quality caps, BA1's exceptions. Not here: the order of application (tiers.py), how
+Here: rules, quality caps, BA1's exceptions. Not here: the order of application (tiers.py), how
 evidence is read (evidence.py). Expressions speak of the columns that evidence.with_evidence adds.
 
 Richards 2015: doi 10.1038/gim.2015.30. Ghosh 2018: doi 10.1002/humu.23642. Impact: Ensembl VEP's ranking.
@@ -9,32 +9,11 @@ These are rules of attention after those papers, not an ACMG classification.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
-
-@dataclass(frozen=True)
-class TriageThresholds:
-    """decisive_stars: of ClinVar, 0–4. Frequencies are 0–1. min_an: alleles counted. min_qual: Phred."""
-
-    decisive_stars: int = 2
-    common_af: float = 0.05
-    rare_af: float = 1e-4
-    missense_af: float = 1e-3
-    min_an: int = 2000
-    min_qual: float = 20.0
-
-    def as_record(self) -> dict[str, Any]:
-        """A JSON-ready dict, for the manifest."""
-        return asdict(self)
-
-    def fingerprint(self) -> str:
-        """16 hex digits: other thresholds make a triage stale."""
-        return hashlib.blake2b(json.dumps(self.as_record(), sort_keys=True).encode(), digest_size=8).hexdigest()
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from vcf_pipeline.domain.triage.rules import (
     RULES,
     Cap,
     Rule,
-    TriageThresholds,
     ba1_exceptions,
     caps_of,
     rules_of,
 )
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
 CODE_VERSION = "triage-1"
 """Raised with every change that could give a row another tier, reason or evidence: old ones are stale."""

@@ -1,5 +1,6 @@
 """The meaning of VCF, in the order a line meets it.
 
+reader_settings.py  how a file is read
 defects.py         catalogue: code, severity, expected, repair, section of the specification
 header.py          ## lines and #CHROM → Header: declared fields, contigs, samples
 assembly.py        contig names and lengths → assembly, and the reason

@@ -1,12 +1,10 @@
-"""A block of whole lines through the files of this folder → ParsedBatch, and the settings that steer it."""
+"""A block of whole lines through the files of this folder → ParsedBatch."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -17,48 +15,11 @@ from vcf_pipeline.domain.vcf.arrow_columns import Block, texts
 from vcf_pipeline.domain.vcf.assembly import Assembly, has_old_chrm
 from vcf_pipeline.domain.vcf.consequences import consequence_fields, parse_consequences
 from vcf_pipeline.domain.vcf.defects import DefectLog, refuse
+from vcf_pipeline.domain.vcf.genotypes import GenotypesParsed, parse_genotypes
 from vcf_pipeline.domain.vcf.header import Header
 from vcf_pipeline.domain.vcf.info import CORE_KEYS, InfoBlock, InfoReader, info_raw
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.domain.vcf.records import FORMAT, Records, note_rejects, read_records, rejects, set_aside
-
-if TYPE_CHECKING:
-    from vcf_pipeline.domain.vcf.genotypes import GenotypesParsed
-
-Mode = Literal["quarantine", "strict"]
-Engine = Literal["auto", "own", "cyvcf2"]
-
-
-@dataclass(frozen=True)
-class ReaderSettings:
-    """How a file is read. What changes the tables is in `fingerprint()`; engine and block size do not.
-
-    info, formats: the keys wanted, None for all. max_reject_share: 0–1. block_bytes: of inflated text.
-    """
-
-    mode: Mode = "quarantine"
-    engine: Engine = "auto"
-    info: tuple[str, ...] | None = None
-    formats: tuple[str, ...] | None = None
-    max_reject_share: float = 0.01
-    assembly: str | None = None
-    block_bytes: int = 4 << 20
-
-    def as_record(self) -> dict[str, Any]:
-        """A JSON-ready dict; `from_record` reads it back."""
-        return asdict(self)
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> ReaderSettings:
-        known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        for name in ("info", "formats"):
-            if known.get(name) is not None:
-                known[name] = tuple(known[name])
-        return cls(**known)
-
-    def fingerprint(self) -> str:
-        """16 hex digits over what changes the tables."""
-        record = {key: value for key, value in self.as_record().items() if key not in ("engine", "block_bytes")}
-        return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 @dataclass
@@ -118,13 +79,9 @@ class BlockParser:
     """
 
     def __init__(self, header: Header, settings: ReaderSettings) -> None:
-        # genotypes.py looks at ReaderSettings, so it is imported when this module is whole
-        from vcf_pipeline.domain.vcf import genotypes
-
         self._header, self._settings = header, settings
         self._info = InfoReader(header, settings.info)
         self._old_chrm = has_old_chrm(header)
-        self._parse_genotypes = genotypes.parse_genotypes
         self._consequence_fields = consequence_fields(header)
         self._contigs = frozenset(contig.id for contig in header.contigs)
         self._filters = frozenset(header.filters) | {"PASS", "0", "."}
@@ -175,7 +132,7 @@ class BlockParser:
         while True:
             kept = np.flatnonzero(records.reason == 0)
             off, length = records.off[FORMAT][kept], records.length[FORMAT][kept]
-            called = self._parse_genotypes(
+            called = parse_genotypes(
                 records.block.array,
                 (off + length + 1).astype(np.int64),
                 records.end[kept].astype(np.int64),

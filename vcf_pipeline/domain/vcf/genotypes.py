@@ -25,9 +25,9 @@ import pyarrow as pa
 from vcf_pipeline.domain.tables.schemas import NO_ALLELE
 from vcf_pipeline.domain.vcf import sample_tokens
 from vcf_pipeline.domain.vcf.arrow_columns import Block, bitmap, texts, to_series
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
 from vcf_pipeline.domain.vcf.format_values import format_column
 from vcf_pipeline.domain.vcf.header import Header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.domain.vcf.sample_cells import (
     Bools,
     Formats,

@@ -23,7 +23,8 @@ from vcf_pipeline.domain.errors import (
     TooManyRejects,
     Truncated,
 )
-from vcf_pipeline.domain.vcf.batch import ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import ParsedBatch
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline_tests.vcf_text import bgzf, header_text, joined, record
 
 SETTINGS = ReaderSettings()
@@ -226,7 +227,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     program = (
         "import re, sys\n"
         "from vcf_pipeline.adapters.vcf_files.reader import open_reader\n"
-        "from vcf_pipeline.domain.vcf.batch import ReaderSettings\n"
+        "from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings\n"
         "with open_reader(sys.argv[1], ReaderSettings()) as reader:\n"
         "    n = sum(batch.variants.height for batch in reader.batches())\n"
         "print(n, re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])\n"

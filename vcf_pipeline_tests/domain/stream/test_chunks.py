@@ -15,8 +15,9 @@ from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.chunks import BatchAssembler, ChunkEncoder, Sent
 from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.vcf.assembly import Assembly
-from vcf_pipeline.domain.vcf.batch import ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import parse_header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline_tests.vcf_text import header_text, parse, record
 
 HEADER = {

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from vcf_pipeline.domain.tables.schemas import TRIAGED
-from vcf_pipeline.domain.triage.rules import BA1_EXCEPTIONS, CAPS, RULES, TriageThresholds
+from vcf_pipeline.domain.triage.rules import BA1_EXCEPTIONS, CAPS, RULES
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.triage.tiers import TIER_NAMES, decide, tier_counts, triaged
 from vcf_pipeline_tests.domain.triage.rows import ONE_STAR, TWO_STARS, allele, clinvar
 

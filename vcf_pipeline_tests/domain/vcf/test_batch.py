@@ -10,8 +10,9 @@ from polars.testing import assert_frame_equal
 
 from vcf_pipeline.domain.errors import DefectFound
 from vcf_pipeline.domain.tables.schemas import CONSEQUENCES, REJECTS, VARIANTS_HEAD, VARIANTS_TAIL
-from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch
 from vcf_pipeline.domain.vcf.header import parse_header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline_tests.vcf_text import header_text, joined, parse, record
 
 DECLARED = {

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcf_pipeline.domain.tables.schemas import MISSING, NO_ALLELE
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
 from vcf_pipeline.domain.vcf.genotypes import WIDEST_PLOIDY, GenotypesParsed, parse_genotypes
 from vcf_pipeline.domain.vcf.header import Field, Header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 DECLARED = {
     "GT": ("1", "String"),

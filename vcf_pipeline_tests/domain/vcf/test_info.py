@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from vcf_pipeline.domain.vcf.batch import BlockParser, ReaderSettings
+from vcf_pipeline.domain.vcf.batch import BlockParser
 from vcf_pipeline.domain.vcf.header import parse_header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline_tests.vcf_text import column, header_text, parse, record
 
 

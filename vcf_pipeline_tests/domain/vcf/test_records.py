@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vcf_pipeline.domain.errors import DefectFound
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
 from vcf_pipeline.domain.vcf.defects import CATALOGUE
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline_tests.vcf_text import column, header_text, parse, record
 
 GOOD = record()
