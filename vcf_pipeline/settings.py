@@ -155,6 +155,32 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
     return settings
 
 
+def dagster_environment(settings: Settings) -> dict[str, str]:
+    """What Dagster's own commands need, absolute, whatever the current folder is.
+
+    Raises BadSetting for an installed wheel, which has no dagster.yaml beside it.
+    """
+    root = checkout_root()
+    if root is None:
+        raise BadSetting(
+            where="DAGSTER_HOME",
+            expected="a checkout of the project, with dagster.yaml and workspace.yaml",
+            got="an installed package",
+            repair="Clone the project and run `make setup` there.",
+        )
+    environment = {
+        "DAGSTER_HOME": str(root),
+        "VCF_PIPELINE_HOME": str(settings.home),
+        # Ticks that listen occupy a thread each of the code server.
+        "DAGSTER_GRPC_MAX_WORKERS": "16",
+        # The inbox reads every new file once to its end before it answers, and files may be large.
+        "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "3600",
+    }
+    if settings.data != settings.home / "data":
+        environment["VCF_PIPELINE_DATA"] = str(settings.data)
+    return environment
+
+
 def setting_names() -> Iterator[tuple[str, str, Any]]:
     """(variable, help, default) of every setting, nested ones too: what `doctor` and the reference page print."""
     yield from _names(Settings, PREFIX)

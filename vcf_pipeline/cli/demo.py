@@ -233,7 +233,7 @@ def _without_own_settings() -> dict[str, str]:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """A child's environment: this home, and no setting of the person's own."""
-    from vcf_pipeline.defs.launch import dagster_environment
+    from vcf_pipeline.settings import dagster_environment
 
     return {**_without_own_settings(), **dagster_environment(settings), "PYTHONUNBUFFERED": "1"}
 

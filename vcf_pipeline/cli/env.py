@@ -15,7 +15,7 @@ def env(call: Call) -> None:
 
     After it, `dagster dev -w workspace.yaml`, `dagster job launch …` and the daemon use this home.
     """
-    from vcf_pipeline.defs.launch import dagster_environment
+    from vcf_pipeline.settings import dagster_environment
 
     settings = call.settings()
     variables = dagster_environment(settings)

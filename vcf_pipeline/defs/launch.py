@@ -16,10 +16,10 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from vcf_pipeline.defs.callset_step import FORCE_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
 from vcf_pipeline.defs.partitions import missing_partitions
-from vcf_pipeline.domain.errors import BadSetting, PipelineError, UnknownPartition
+from vcf_pipeline.domain.errors import PipelineError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
-from vcf_pipeline.settings import Settings, checkout_root
+from vcf_pipeline.settings import dagster_environment
 from vcf_pipeline.stages.complete import STORES, complete_callset, stale_assets
 from vcf_pipeline.wiring import Control
 
@@ -43,32 +43,6 @@ class RunOutcome:
     stores: dict[str, int]
     tiers: dict[str, int]
     seconds: float
-
-
-def dagster_environment(settings: Settings) -> dict[str, str]:
-    """What Dagster's own commands need, absolute, whatever the current folder is.
-
-    Raises BadSetting for an installed wheel, which has no dagster.yaml beside it.
-    """
-    root = checkout_root()
-    if root is None:
-        raise BadSetting(
-            where="DAGSTER_HOME",
-            expected="a checkout of the project, with dagster.yaml and workspace.yaml",
-            got="an installed package",
-            repair="Clone the project and run `make setup` there.",
-        )
-    environment = {
-        "DAGSTER_HOME": str(root),
-        "VCF_PIPELINE_HOME": str(settings.home),
-        # Ticks that listen occupy a thread each of the code server.
-        "DAGSTER_GRPC_MAX_WORKERS": "16",
-        # The inbox reads every new file once to its end before it answers, and files may be large.
-        "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "3600",
-    }
-    if settings.data != settings.home / "data":
-        environment["VCF_PIPELINE_DATA"] = str(settings.data)
-    return environment
 
 
 @contextmanager
