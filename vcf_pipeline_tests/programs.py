@@ -47,15 +47,17 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, "VCF_PIPELINE_HOME": str(home), **more}
 
 
-def vcf_pipeline(home: Path, *words: str | Path, check: bool = True, **more: str) -> Ended:
-    """One command to its end; an unexpected exit code shows all it said."""
+def vcf_pipeline(
+    home: Path, *words: str | Path, check: bool = True, patience: float = PATIENCE_SECONDS, **more: str
+) -> Ended:
+    """One command to its end; an unexpected exit code shows all it said. patience: seconds; more: its environment."""
     done = subprocess.run(
         [BIN / "vcf-pipeline", *map(str, words)],
         env=environment(home, **more),
         cwd=home.parent,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=patience,
         check=False,
     )
     ended = Ended(done.returncode, done.stdout, done.stderr)

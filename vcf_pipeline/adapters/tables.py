@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -266,6 +267,9 @@ class TableWriter:
             part.path.unlink(missing_ok=True)
         for written in self._parts:
             (self._folder / written.path).unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that holds something else stays
+            for folder in (self._folder / self._fence, self._folder, self._folder.parent):
+                folder.rmdir()
 
     def _part_for(self, table: str) -> _OpenPart:
         """The open part, or a new one where the rows need a wider schema."""

@@ -16,7 +16,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from vcf_pipeline.defs.callset_step import FORCE_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
 from vcf_pipeline.defs.partitions import missing_partitions
-from vcf_pipeline.domain.errors import PipelineError, UnknownPartition
+from vcf_pipeline.domain.errors import InputRefused, PipelineError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.settings import dagster_environment
@@ -149,7 +149,11 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
         if control.is_stopped or _was_interrupted(result):
             raise KeyboardInterrupt
         if control.errors:
-            raise control.errors[-1]
+            error = control.errors[-1]
+            if isinstance(error, InputRefused):
+                # of what is refused nothing stays but the ledger's row; where a daemon runs it, reconciling does this
+                instance.delete_dynamic_partition("callsets", str(key))
+            raise error
         raise PipelineError(
             where=f"run {result.run_id}",
             expected="four materialised assets",

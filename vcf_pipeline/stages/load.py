@@ -210,14 +210,25 @@ def _write_graph(
     version = ledger.graph_version(tenant)
     base = version.path if version is not None and store.path(version.path).is_file() else None
     due = [own, *_others_due(own, tables, ledger, store, is_rebuilt=base is None)]
-    path, rows = store.write_version(
-        tenant,
-        name=_version_name(version.version + 1 if version is not None else 1),
-        base=base,
-        kept=ledger.graph_loads(tenant).keys() - {found.key.callset_id for found in due},
-        callsets=_graph_rows_of(due, tables, progress, lease.check),
-        check=lease.check,
-    )
+
+    def written(due: list[_GraphDue]) -> tuple[str, dict[str, int]]:
+        return store.write_version(
+            tenant,
+            name=_version_name(version.version + 1 if version is not None else 1),
+            base=base,
+            kept=ledger.graph_loads(tenant).keys() - {found.key.callset_id for found in due},
+            callsets=_graph_rows_of(due, tables, progress, lease.check),
+            check=lease.check,
+        )
+
+    try:
+        path, rows = written(due)
+    except StoreUnavailable:
+        if base is None or len(due) == 1:
+            raise
+        # one that the store cannot take fails its own load alone: what waits in the queue is left to theirs
+        due = [own]
+        path, rows = written(due)
     loaded = {
         found.key.callset_id: (found.digest, rows[found.key.callset_id])
         for found in due

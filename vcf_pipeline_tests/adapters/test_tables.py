@@ -156,6 +156,14 @@ def test_a_writer_that_raises_leaves_the_old_table_and_no_file(tmp_path: Path) -
     assert files(tables) == before
 
 
+def test_a_first_writer_that_raises_leaves_no_folder(tmp_path: Path) -> None:
+    tables = Tables(tmp_path)
+    with pytest.raises(KeyError), tables.writer(KEY, "parsed_variants", fence=1) as writer:
+        writer.write("variants", rows(0, 9))
+        raise KeyError("in the middle")
+    assert list((tmp_path / KEY.tenant).iterdir()) == []
+
+
 def test_a_superseded_writer_leaves_the_old_table_and_no_file(tmp_path: Path) -> None:
     def refuse(_replace: Replace) -> None:
         raise Superseded(where="lease", got="another")

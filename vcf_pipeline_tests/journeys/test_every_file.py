@@ -26,8 +26,8 @@ from vcf_pipeline.domain.projections.search_rows import (
     search_rows,
 )
 from vcf_pipeline.domain.query import Condition
-from vcf_pipeline.domain.vcf.batch import ReaderSettings
 from vcf_pipeline.domain.vcf.header import parse_header
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.stages.load import load_kuzu, load_lancedb
 from vcf_pipeline.stages.triage import triage_callset

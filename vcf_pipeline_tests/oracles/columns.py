@@ -1,6 +1,7 @@
 """A file's tables beside what `bcftools query` prints of it, column by column.
 
-    compare(vcf, bcftools) -> Comparison       empty `differences` means equal
+    compare(vcf, bcftools) -> Comparison              empty `differences` means equal
+    compare_tables(vcf, bcftools, …) -> Comparison    of tables that were written and read again
 
 Reals are compared at float32 with bcftools' six digits, escapes are decoded on bcftools' side (it leaves
 them), REF by upper case. A value that we made null because it is defective is compared by the raw text that
@@ -10,7 +11,7 @@ we kept beside it. Not here: which files bcftools itself alters (the tests list 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,7 +20,6 @@ import numpy as np
 import polars as pl
 
 from vcf_pipeline.adapters.vcf_files.reader import open_reader
-from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline_tests.oracles.bcftools import Bcftools
@@ -50,15 +50,32 @@ def compare(vcf: Path, bcftools: Bcftools, settings: ReaderSettings | None = Non
     with open_reader(str(vcf), settings) as reader:
         header = reader.header
         batches = list(reader.batches())
-    result = Comparison(
+    variants = [batch.variants for batch in batches]
+    return compare_tables(
+        *(vcf, bcftools, header),
+        pl.concat(variants, how="diagonal_relaxed") if variants else pl.DataFrame(),
+        [batch.genotypes for batch in batches if batch.genotypes is not None],
         records=sum(batch.n_records for batch in batches),
         rejected=sum(batch.rejects.height for batch in batches),
     )
-    if not batches:
+
+
+def compare_tables(
+    vcf: Path,
+    bcftools: Bcftools,
+    header: Header,
+    variants: pl.DataFrame,
+    genotypes: Iterable[pl.DataFrame],
+    *,
+    records: int,
+    rejected: int,
+) -> Comparison:
+    """variants, genotypes: the tables of the file, the second one in frames; no record is rejected."""
+    result = Comparison(records=records, rejected=rejected)
+    if variants.is_empty():
         printed = bcftools.query(vcf, "%POS")
         result.differ("records", [f"none for {printed[:80]!r}"] if printed else [])
         return result
-    variants = pl.concat([batch.variants for batch in batches], how="diagonal_relaxed")
     theirs = _printed(vcf, bcftools, header, variants)
     if theirs.height != result.records:
         result.differences.append(f"records: {result.records}, bcftools {theirs.height}")
@@ -75,7 +92,7 @@ def compare(vcf: Path, bcftools: Bcftools, settings: ReaderSettings | None = Non
             key = column.removeprefix("info_raw_" if column == "info_raw_raw" else "info_")
             _compare_info(key, variants[column], rows, header, result)
     if header.samples:
-        _compare_calls(vcf, bcftools, batches, len(header.samples), result)
+        _compare_calls(vcf, bcftools, genotypes, len(header.samples), result)
     return result
 
 
@@ -229,20 +246,19 @@ def _same_text(raw: str, printed: str) -> bool:
 
 
 def _compare_calls(
-    vcf: Path, bcftools: Bcftools, batches: list[ParsedBatch], n_samples: int, result: Comparison
+    vcf: Path, bcftools: Bcftools, genotypes: Iterable[pl.DataFrame], n_samples: int, result: Comparison
 ) -> None:
     """GT of every sample, rebuilt as text from gt and phased."""
-    if not any(batch.genotypes is not None and "gt" in batch.genotypes.columns for batch in batches):
+    frames = [frame for frame in genotypes if frame.height]
+    if not any("gt" in frame.columns for frame in frames):
         return
     result.columns.append("gt")
     printed = bcftools.query(vcf, "[%GT\\t]").split(b"\n")
     hits = []
-    for batch in batches:
-        assert batch.genotypes is not None
+    for frame in frames:
         for record_no, text, raw in zip(
-            batch.genotypes["record_no"], _calls_as_text(batch.genotypes, n_samples),
-            batch.genotypes["format_raw"], strict=True,
-        ):  # fmt: skip
+            frame["record_no"], _calls_as_text(frame, n_samples), frame["format_raw"], strict=True
+        ):
             theirs = printed[record_no].rstrip(b"\t")
             if text == theirs or (text is None and set(theirs.split(b"\t")) <= {b"."}):
                 continue

@@ -7,12 +7,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vcf_pipeline.domain.errors import PermanentError, Superseded, UsageError
+from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+from vcf_pipeline.domain.errors import PermanentError, StoreUnavailable, Superseded, UsageError
 from vcf_pipeline.domain.identity import PartitionKey
-from vcf_pipeline.domain.projections.graph_rows import GRAPH_VERSION
+from vcf_pipeline.domain.projections.graph_rows import GRAPH_VERSION, GraphRows
 from vcf_pipeline.domain.projections.search_rows import PROJECTION_VERSION
 from vcf_pipeline.domain.query import VariantQuery
 from vcf_pipeline.stages.load import LoadReport, is_load_of, load_kuzu, unload_kuzu, unload_lancedb
@@ -244,6 +246,36 @@ def test_a_reader_beside_loads_that_are_killed_sees_whole_loads_only(
         assert control.lancedb.count_where(TENANT, [], []) == 32
     else:
         assert len(list((control.data / TENANT / "_graph").iterdir())) <= 2
+
+
+class FullGraph(KuzuGraph):
+    """Takes any callset but one, as where its edges are more than the store can hold."""
+
+    too_much = ""
+
+    def write_version(self, tenant: str, **given: Any) -> tuple[str, dict[str, int]]:
+        def until_it_is_full() -> Iterator[GraphRows]:
+            for rows in given["callsets"]:
+                if rows.callset_id == self.too_much:
+                    raise StoreUnavailable(where="Kuzu", got="no memory")
+                yield rows
+
+        return super().write_version(tenant, **{**given, "callsets": until_it_is_full()})
+
+
+def test_a_callset_that_the_graph_cannot_take_fails_its_own_load_alone(control: MadeControl) -> None:
+    control.load_kuzu(control.put("a", 5))
+    heavy, light = control.put("b", 7, first_pos=3000), control.put("c", 9, first_pos=5000)
+    graph = FullGraph(control.data, buffer_pool_bytes=64 << 20)
+    graph.too_much = heavy.callset_id
+    control.kuzu = graph
+    with pytest.raises(StoreUnavailable, match="no memory"):
+        control.load_kuzu(heavy)
+    assert control.load_kuzu(light).rows == 9
+    assert alleles_seen(control) == 14
+    graph.too_much = ""
+    assert control.load_kuzu(heavy).rows == 7
+    assert alleles_seen(control) == 21
 
 
 def _load_both(root: Path, digit: str) -> None:

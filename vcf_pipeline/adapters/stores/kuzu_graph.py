@@ -25,6 +25,8 @@ FOLDER = "_graph"
 FILE = "graph.kuzu"
 BUFFER_POOL_BYTES = 256 << 20
 MAX_THREADS = 2
+EDGES_A_COPY = 200_000
+"""One COPY holds all its edges in the buffer pool: 1.8 million overflow 256 MiB; cut, they take no longer."""
 MAX_DATABASE_BYTES = 1 << 38
 """Address space that Kuzu reserves; its default of 8 TiB is refused where memory is limited."""
 _KUZU_TYPES: dict[Any, str] = {
@@ -186,11 +188,9 @@ def _add(graph: Any, rows: GraphRows, check: Callable[[], None]) -> int:
     for name, columns in NODES.items():
         _copy_new_nodes(graph, name, rows.nodes[name].select(columns.keys()))
     for name, frame in rows.edges.items():
-        check()
-        _copy_edges(graph, name, frame)
+        _copy_edges(graph, name, frame, check)
     for frame in rows.carries:
-        check()
-        _copy_edges(graph, "CARRIES", frame)
+        _copy_edges(graph, "CARRIES", frame, check)
     counted = "MATCH (c:Callset)-[r:CONTAINS]->(:Variant) WHERE c.`key` = $callset RETURN count(*)"
     n_alleles = int(rows_of(graph, counted, {"callset": rows.callset_id})[0][0])
     if n_alleles != rows.n_alleles:
@@ -209,11 +209,13 @@ def _copy_new_nodes(graph: Any, name: str, frame: pl.DataFrame) -> None:
     )
 
 
-def _copy_edges(graph: Any, name: str, frame: pl.DataFrame) -> None:
-    if frame.height == 0:
-        return
-    arrived = frame.select("from", "to", *EDGES[name][2]).to_arrow(compat_level=pl.CompatLevel.oldest())  # noqa: F841
-    graph.execute(f"COPY {name} FROM arrived")
+def _copy_edges(graph: Any, name: str, frame: pl.DataFrame, check: Callable[[], None]) -> None:
+    wanted = frame.select("from", "to", *EDGES[name][2])
+    for part in wanted.iter_slices(EDGES_A_COPY):
+        check()
+        if part.height:
+            arrived = part.to_arrow(compat_level=pl.CompatLevel.oldest())  # noqa: F841 - Kuzu finds it by its name
+            graph.execute(f"COPY {name} FROM arrived")
 
 
 def _read_callset(graph: Any, callset_id: str) -> GraphRows:

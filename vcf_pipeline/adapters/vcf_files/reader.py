@@ -67,25 +67,29 @@ class VcfReader:
         parser = BlockParser(self.header, self.settings)
         records = rejected = 0
         by_code: Counter[str] = Counter()
+        first = ""
         for block in self._blocks:
             try:
                 batch = parser.parse(block.text, records, block.first_line, block.byte_offset)
             except DefectFound as defect:
                 raise _with_file(defect, self.path) from None
             by_code.update(dict(batch.rejects["code"].value_counts().iter_rows()))
+            if not first and batch.rejects.height:
+                first = "line {}, {}".format(*batch.rejects.select("line", "message").row(0))
             if records == 0 and batch.n_records and batch.rejects.height == batch.n_records:
-                self._check_rejects(batch.n_records, batch.n_records, by_code)
+                self._check_rejects(batch.n_records, batch.n_records, by_code, first)
             records += batch.n_records
             rejected += batch.rejects.height
             yield batch
-        self._check_rejects(records, rejected, by_code)
+        self._check_rejects(records, rejected, by_code, first)
         # htslib reads through a descriptor of its own; what it read is hashed and compared here
         while self._file.read():
             pass
         self._file.check_unchanged()
         self._sha256 = self._file.sha256() or self._sha256
 
-    def _check_rejects(self, records: int, rejected: int, by_code: Counter[str]) -> None:
+    def _check_rejects(self, records: int, rejected: int, by_code: Counter[str], first: str) -> None:
+        """first: where the first one is and what is wrong with it; refused, the file leaves no table to look it up."""
         if rejected <= records * self.settings.max_reject_share:
             return
         told = ", ".join(f"{code} × {count:,}" for code, count in by_code.most_common(3))
@@ -93,7 +97,7 @@ class VcfReader:
             where=self.path,
             expected=f"at most {self.settings.max_reject_share:.3%} of the records set aside",
             got=f"{rejected:,} of {records:,}: {told}",
-            repair="Mend the file, or raise the share that is allowed.",
+            repair=f"The first: {first} Mend the file, or raise the share with --max-reject-share.",
             rejected=rejected,
             records=records,
             by_code=dict(by_code),

@@ -30,6 +30,7 @@ VARIANTS_HEAD: dict[str, pl.DataType | type[pl.DataType]] = {
     "variant_key": pl.String,  # 17-43093464-C-T; null where alt is null
 }
 VARIANTS_TAIL: dict[str, pl.DataType | type[pl.DataType]] = {
+    "qual_raw": pl.String,  # QUAL as the file writes it, where that is no number and qual is null
     "info_raw": pl.String,  # the whole INFO text where a value was defective, or a selection left keys out
     "consequence": pl.String,  # worst term of the allele, Sequence Ontology
     "impact": pl.String,  # HIGH MODERATE LOW MODIFIER

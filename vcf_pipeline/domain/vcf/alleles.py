@@ -23,7 +23,7 @@ from vcf_pipeline.domain.vcf.allele_tokens import (
 )
 from vcf_pipeline.domain.vcf.arrow_columns import SEMICOLON, Block, numbers, text_lists, texts, words
 from vcf_pipeline.domain.vcf.defects import DefectLog
-from vcf_pipeline.domain.vcf.records import CHROM, FILTER, ID, REF, Records, quality
+from vcf_pipeline.domain.vcf.records import CHROM, FILTER, ID, QUAL, REF, Records, quality
 from vcf_pipeline.domain.vcf.tokens import ABSENT, Array, parse_ints, pick_item
 
 VARIANT_TYPES = ("snv", "mnv", "ins", "del", "indel", "sv", "bnd", "star", "nonref", "ref")
@@ -92,7 +92,10 @@ def core_columns(
     old_chrm: bool,
     log: DefectLog,
 ) -> list[pl.Series]:
-    """The columns of VARIANTS_HEAD. tokens: those of END, SVLEN, SVTYPE that the block has, by data line."""
+    """The columns of VARIANTS_HEAD, and qual_raw where a QUAL is no number.
+
+    tokens: those of END, SVLEN, SVTYPE that the block has, by data line.
+    """
     block = records.block
     contig_off, contig_len = rows.take(records.off[CHROM]), rows.take(records.length[CHROM])
     ref_off, ref_len = rows.take(records.off[REF]), rows.take(records.length[REF])
@@ -117,11 +120,12 @@ def core_columns(
         old_chrm=old_chrm,
     )
     every = np.arange(records.reason.size, dtype=np.int64)
-    qual, has_qual = quality(records, every if rows.one_each else np.flatnonzero(records.reason == 0), log)
+    kept = every if rows.one_each else np.flatnonzero(records.reason == 0)
+    qual, has_qual, no_number = quality(records, kept, log)
     if not rows.one_each:
         at = np.zeros(records.reason.size, np.int64)
         at[records.reason == 0] = np.arange(qual.size)
-        qual, has_qual = qual[at[rows.record]], has_qual[at[rows.record]]
+        qual, has_qual, no_number = (values[at[rows.record]] for values in (qual, has_qual, no_number))
     return [
         pl.Series("record_no", rows.record + first_record_no),
         contig,
@@ -137,7 +141,13 @@ def core_columns(
         svtype,
         numbers("svlen", svlen, has_svlen),
         key,
+        *([_qual_raw(records, rows, no_number)] if no_number.any() else []),
     ]
+
+
+def _qual_raw(records: Records, rows: AlleleRows, no_number: Array) -> pl.Series:
+    length = np.where(no_number, rows.take(records.length[QUAL]), np.int32(ABSENT)).astype(np.int32)
+    return texts("qual_raw", records.block, rows.take(records.off[QUAL]), length, dot_is_null=False)
 
 
 def _symbols(block: Block, rows: AlleleRows) -> pl.Series | None:

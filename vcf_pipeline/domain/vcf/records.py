@@ -71,7 +71,7 @@ class Records:
     start, end: int32, line without CR and LF. off, length: int32 [column, line]. pos: int64. reason: uint8, 0
     is kept. line: int64, number of the line inside the block, blank ones counted. By ALT item: item_record
     (int64), alt_index (int16; 0 where ALT is `.`), item_off, item_len (int32), kind (uint8,
-    allele_tokens.py). n_alts: int32, 0 for `.`.
+    allele_tokens.py). n_alts: int32, 0 for `.`. ref_ambiguous: int64, numbers of data lines.
     """
 
     block: Block
@@ -89,6 +89,7 @@ class Records:
     kind: Array
     n_alts: Array
     some_ref_lower: bool
+    ref_ambiguous: Array
 
     def cut(self, column: int, record: int) -> str:
         """The text of a column."""
@@ -150,6 +151,7 @@ def read_records(block: Block, header: Header) -> tuple[Records, int]:
             *(block, start, end, line, off, length, pos, reason),
             *(item_record, alt_index, item_off, item_len, kind, n_alts),
             bool((ref_class & _LOWER).any()),
+            np.flatnonzero((ref_class & (_AMBIGUOUS | _NO_BASE)) == _AMBIGUOUS),
         ),
         blank,
     )
@@ -255,20 +257,24 @@ def note_rejects(records: Records, header: Header, log: DefectLog) -> None:
         name = _REASONS[code]
         lines = np.flatnonzero(records.reason == code)
         log.note(name, _COLUMN_OF[code], lines, lambda record: reject_text(records, header, record)[1])
+    kept = records.ref_ambiguous[records.reason[records.ref_ambiguous] == 0]
+    log.note("REF_AMBIGUOUS", "REF", kept, lambda record: records.cut(REF, record))
 
 
-def quality(records: Records, rows: Array, log: DefectLog) -> tuple[Array, Array]:
-    """QUAL of the records `rows` → (float32, valid)."""
+def quality(records: Records, rows: Array, log: DefectLog) -> tuple[Array, Array, Array]:
+    """QUAL of the records `rows` → (float32, valid, is_wrong: neither a number nor `.`)."""
     block = records.block
     off, length = records.off[QUAL][rows], records.length[QUAL][rows]
     values = np.empty(off.size, np.float32)
     valid = np.empty(off.size, np.bool_)
     bad = np.empty(off.size, np.int32)
+    is_wrong = np.zeros(off.size, np.bool_)
     n_bad = parse_floats(block.array, off, length, POWERS_OF_TEN, values, valid, bad)
     if n_bad:
         wrong = slow_floats(block, off, length, bad[:n_bad], values, valid)
+        is_wrong[wrong] = True
         log.note("QUAL_NOT_NUMBER", "QUAL", rows[wrong], lambda record: records.cut(QUAL, record))
-    return values, valid
+    return values, valid, is_wrong
 
 
 def slow_floats(block: Block, off: Array, length: Array, bad: Array, values: Array, valid: Array) -> Array:

@@ -147,3 +147,9 @@ def test_a_missing_base_is_said_as_such(store: KuzuGraph) -> None:
 def test_every_error_of_the_vendor_becomes_one_of_ours(error: Exception) -> None:
     with pytest.raises(StoreUnavailable), mapped():
         raise error
+
+
+def test_edges_are_copied_in_pieces_and_none_is_lost(store: KuzuGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = contents(store, write(store, "v1", None, (), made_callset(A)))
+    monkeypatch.setattr("vcf_pipeline.adapters.stores.kuzu_graph.EDGES_A_COPY", 3)
+    assert contents(store, write(store, "v2", None, (), made_callset(A))) == whole

@@ -114,6 +114,8 @@ def test_too_many_rejects_refuse_the_file_at_its_end(written) -> None:
         batches.extend(reader.batches())
     assert (refused.value.rejected, refused.value.records) == (2, 100)
     assert refused.value.by_code == {"POS_NOT_INTEGER": 2}
+    line = header_text().count("\n") + 11
+    assert f'The first: line {line}, POS: expected a whole number, got "x".' in str(refused.value)
     assert len(_read(path, ReaderSettings(max_reject_share=0.02))) == 1
 
 

@@ -111,10 +111,18 @@ def test_a_wrong_number_of_sample_columns_sets_the_record_aside() -> None:
     assert batch.genotypes["record_no"].to_list() == batch.variants["record_no"].to_list() == [0, 2]
 
 
-def test_a_bad_qual_is_null_and_counted() -> None:
-    batch = parse(record(qual="high"), record(qual="."), record(qual="29.5"))
-    assert batch.variants["qual"].to_list() == [None, None, 29.5]
-    assert batch.defect_counts == {"QUAL_NOT_NUMBER": 1}
+def test_a_bad_qual_is_null_and_counted_and_its_text_stays() -> None:
+    batch = parse(record(pos="x"), record("C,G", qual="high"), record(qual="."), record(qual="29.5"))
+    assert batch.variants["qual"].to_list() == [None, None, None, 29.5]
+    assert batch.variants["qual_raw"].to_list() == ["high", "high", None, None]
+    assert batch.defect_counts == {"POS_NOT_INTEGER": 1, "QUAL_NOT_NUMBER": 1}
+
+
+def test_ambiguous_bases_of_ref_are_counted_and_kept() -> None:
+    batch = parse(record(ref="ARN"), record(ref="y"), record(ref="N"), record(ref="RX"))
+    assert batch.variants["ref"].to_list() == ["ARN", "Y", "N"]
+    assert batch.defect_counts == {"REF_AMBIGUOUS": 2, "REF_NOT_BASES": 1}
+    assert parse(record(ref="R"), settings=ReaderSettings(mode="strict")).n_records == 1
 
 
 def test_id_and_filter_are_lists_and_null_for_a_dot() -> None:
