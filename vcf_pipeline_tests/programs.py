@@ -48,13 +48,21 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def vcf_pipeline(
-    home: Path, *words: str | Path, check: bool = True, patience: float = PATIENCE_SECONDS, **more: str
+    home: Path,
+    *words: str | Path,
+    check: bool = True,
+    patience: float = PATIENCE_SECONDS,
+    cwd: Path | None = None,
+    **more: str,
 ) -> Ended:
-    """One command to its end; an unexpected exit code shows all it said. patience: seconds; more: its environment."""
+    """One command to its end; an unexpected exit code shows all it said.
+
+    patience: seconds. cwd: where it is typed, else beside the home. more: its environment.
+    """
     done = subprocess.run(
         [BIN / "vcf-pipeline", *map(str, words)],
         env=environment(home, **more),
-        cwd=home.parent,
+        cwd=cwd or home.parent,
         capture_output=True,
         text=True,
         timeout=patience,
@@ -99,17 +107,21 @@ def wait_until(is_so: Callable[[], Any], what: str, seconds: float = PATIENCE_SE
     raise AssertionError(f"not seen within {seconds:.0f} s: {what}")
 
 
+def dagster_exports(home: Path) -> dict[str, str]:
+    """What `eval "$(vcf-pipeline env)"` exports for Dagster's own commands."""
+    lines = vcf_pipeline(home, "env").out.splitlines()
+    exported = dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+    return {name: value.strip("'\"") for name, value in exported.items()}
+
+
 @contextmanager
 def dagster_daemon(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The real daemon on the real workspace; ended with everything it started."""
-    printed = vcf_pipeline(home, "env").out
-    exported = dict(
-        line.removeprefix("export ").split("=", 1) for line in printed.splitlines() if line.startswith("export ")
-    )
+    exported = dagster_exports(home)
     with log.open("ab") as sink:
         process = subprocess.Popen(
             [BIN / "dagster-daemon", "run", "-w", ROOT / "workspace.yaml"],
-            env=environment(home) | {name: value.strip("'\"") for name, value in exported.items()},
+            env=environment(home) | exported,
             cwd=home.parent,
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -70,7 +70,9 @@ def _materialize(
     for text in context.partition_keys:
         callset = _callset(control, text)
         with told_in_ledger(control, callset, is_last_try=is_last_try, counts=ATTEMPT_TAG not in run.tags):
-            control.ledger.mark_running(callset.key, run.run_id, generation=callset.generation)
+            # One store has failed in this run and the other is loaded all the same: that is no news of the first.
+            if callset.run_id != run.run_id or callset.state not in ("failed", "refused"):
+                control.ledger.mark_running(callset.key, run.run_id, generation=callset.generation)
             outcome = stage(callset)
             if all(check.passed for check in outcome.checks):
                 complete_callset(callset.key, ledger=control.ledger, tables=control.tables)

@@ -1,0 +1,155 @@
+"""reconcile_sensor on a real instance: what a killed run, a lost launch or a lost database left undone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import dagster as dg
+import psutil
+import pytest
+
+from vcf_pipeline.adapters.ledger.holder import Holder
+from vcf_pipeline.defs.holder import HELD_RUN_TAG, HOLDER_TAG, holder_tags
+from vcf_pipeline.domain.errors import StoreUnavailable
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline_tests.defs.conftest import Desk
+
+STARTED, STARTING = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING
+RUN_ID, RETRY_ID = "0" * 8 + "-0000-4000-8000-000000000001", "0" * 8 + "-0000-4000-8000-000000000002"
+
+
+@pytest.fixture(scope="module")
+def gone() -> str:
+    """The holder text of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = psutil.Process(child.pid).create_time()
+    child.communicate(b"\n")
+    me = Holder.of_this_process()
+    return Holder(me.host, me.boot_id, child.pid, round(started, 2)).to_text()
+
+
+def status(desk: Desk, run_id: str) -> dg.DagsterRunStatus:
+    run = desk.instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+@pytest.mark.parametrize("state", [STARTED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING])
+def test_a_run_whose_process_is_gone_is_failed(desk: Desk, gone: str, state: dg.DagsterRunStatus):
+    desk.note_run(state, {HOLDER_TAG: gone, HELD_RUN_TAG: RUN_ID}, RUN_ID)
+    desk.tick("reconcile_sensor")
+    assert status(desk, RUN_ID) is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_living_run_one_of_another_host_and_one_without_a_holder_are_left_alone(desk: Desk, gone: str):
+    elsewhere = gone.replace(Holder.of_this_process().host, "another-host")
+    desk.note_run(STARTED, holder_tags(RUN_ID), RUN_ID)
+    desk.note_run(STARTED, {HOLDER_TAG: elsewhere, HELD_RUN_TAG: RETRY_ID}, RETRY_ID)
+    bare = desk.note_run(STARTED, {})
+    desk.tick("reconcile_sensor")
+    assert {status(desk, run) for run in (RUN_ID, RETRY_ID, bare)} == {STARTED}
+
+
+def test_a_retry_that_inherited_the_tags_of_a_dead_run_is_not_taken_for_it(desk: Desk, gone: str):
+    desk.note_run(STARTING, {HOLDER_TAG: gone, HELD_RUN_TAG: RUN_ID}, RETRY_ID)
+    desk.tick("reconcile_sensor")
+    assert status(desk, RETRY_ID) is STARTING
+
+
+def test_partitions_come_back_and_nothing_is_asked_for_that_is_done(desk: Desk, later: None):
+    partition = desk.publish()
+    (request,) = desk.tick("callset_sensor").run_requests
+    assert desk.run(request).success
+    desk.instance.delete_dynamic_partition("callsets", partition)
+    assert desk.tick("reconcile_sensor").run_requests == []
+    assert list(desk.instance.get_dynamic_partitions("callsets")) == [partition]
+
+
+def test_the_partition_of_a_forgotten_callset_goes(desk: Desk):
+    partition = desk.publish()
+    desk.tick("callset_sensor")
+    desk.control.ledger.forget(PartitionKey.parse(partition))
+    desk.tick("reconcile_sensor")
+    assert list(desk.instance.get_dynamic_partitions("callsets")) == []
+
+
+def test_nothing_is_asked_for_before_its_time_nor_while_a_run_waits_or_is_about_to_be_retried(
+    desk: Desk, request: pytest.FixtureRequest
+):
+    partition = desk.publish()
+    desk.tick("callset_sensor")
+    assert desk.tick("reconcile_sensor").run_requests == []
+    request.getfixturevalue("later")
+    lost = desk.note_run(STARTED, {"dagster/partition": partition, "dagster/will_retry": "true"})
+    assert desk.tick("reconcile_sensor").run_requests == []
+    run = desk.instance.get_run_by_id(lost)
+    assert run is not None
+    desk.instance.report_run_failed(run)
+    desk.instance.add_run_tags(lost, {"dagster/will_retry": "true"})
+    assert desk.tick("reconcile_sensor").run_requests == []
+    desk.instance.add_run_tags(lost, {"dagster/will_retry": "false"})
+    assert len(desk.tick("reconcile_sensor").run_requests) == 1
+
+
+def test_a_run_that_is_killed_each_time_is_asked_for_three_times_and_then_visibly_given_up(desk: Desk, later: None):
+    partition = desk.publish()
+    desk.tick("callset_sensor")
+    keys = []
+    for _ in range(3):
+        (request,) = desk.tick("reconcile_sensor").run_requests
+        assert request.tags["dagster/max_retries"] == "0"
+        keys.append(request.run_key)
+    assert [key.rpartition("/")[2] for key in keys] == ["attempt-1", "attempt-2", "attempt-3"]
+    last = desk.tick("reconcile_sensor")
+    assert last.run_requests == []
+    assert last.skip_reason is not None
+    assert partition in str(last.skip_reason.skip_message)
+
+
+def test_a_run_that_fails_each_time_counts_once_a_run_whatever_its_tries(
+    desk: Desk, later: None, monkeypatch: pytest.MonkeyPatch
+):
+    from vcf_pipeline.stages import triage
+
+    def busy(**given):
+        raise StoreUnavailable(where="disk", expected="an answer", got="none")
+
+    monkeypatch.setattr(triage, "triage_callset", busy)
+    monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0)
+    partition = desk.publish()
+    (request,) = desk.tick("callset_sensor").run_requests
+    attempts = []
+    while True:
+        assert not desk.run(request).success
+        callset = desk.control.ledger.callset(PartitionKey.parse(partition))
+        assert callset is not None
+        assert callset.state == "failed"
+        attempts.append(callset.attempts)
+        asked = desk.tick("reconcile_sensor").run_requests
+        if not asked:
+            break
+        (request,) = asked
+    assert attempts == [1, 2, 3]
+    monkeypatch.undo()
+    assert desk.run(request).success
+    assert desk.state(partition) == "done"
+
+
+def test_a_permanent_failure_is_not_asked_for_again(desk: Desk, later: None):
+    partition = desk.publish()
+    desk.tick("callset_sensor")
+    desk.control.ledger.mark_failed(
+        PartitionKey.parse(partition), "no cure", "STREAM_BROKEN", permanent=True, generation=0
+    )
+    assert desk.tick("reconcile_sensor").run_requests == []
+
+
+def test_a_forget_between_the_look_and_the_request_ends_the_request(desk: Desk, later: None, monkeypatch):
+    partition = desk.publish()
+    desk.tick("callset_sensor")
+    ledger = desk.control.ledger
+    seen = ledger.callsets()
+    ledger.forget(PartitionKey.parse(partition))
+    monkeypatch.setattr(ledger, "callsets", lambda: seen)
+    assert desk.tick("reconcile_sensor").run_requests == []
