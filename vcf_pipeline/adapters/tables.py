@@ -39,7 +39,7 @@ from vcf_pipeline.domain.tables.manifest import FORMAT_VERSION, Manifest, Part
 MANIFEST = "manifest.json"
 HEADER = "header.vcf"
 # A row group is what a reader holds at once: small enough for a laptop, large enough to compress.
-ROW_GROUP_BYTES = 32 << 20
+ROW_GROUP_BYTES = 16 << 20
 PART_BYTES = 256 << 20
 _TEXT = ""
 
@@ -209,7 +209,7 @@ class TableWriter:
         part = self._part_for(table)
         frame = conformed(frame, part.schema)
         part.waiting.append(frame)
-        part.waiting_bytes += int(frame.estimated_size())
+        part.waiting_bytes += _held_bytes(frame)
         if part.waiting_bytes >= ROW_GROUP_BYTES:
             self._write_row_group(part)
         if part.written_bytes >= PART_BYTES:
@@ -286,6 +286,8 @@ class TableWriter:
         rows = (pl.concat(part.waiting) if part.waiting else pl.DataFrame(schema=part.schema)).to_arrow(
             compat_level=pl.CompatLevel.oldest()
         )
+        part.written_bytes += part.waiting_bytes
+        part.waiting, part.waiting_bytes = [], 0
         try:
             if part.sink is None:
                 # minima of lists help no reader, and finding them halves the rate at 2,504 samples
@@ -297,8 +299,9 @@ class TableWriter:
         except OSError as error:
             raise unavailable(part.path, error) from error
         part.rows += rows.num_rows
-        part.written_bytes += part.waiting_bytes
-        part.waiting, part.waiting_bytes = [], 0
+        del rows
+        # Arrow's pool keeps what each table needed most, and the tables of a run add up.
+        pa.default_memory_pool().release_unused()
 
     def _close_part(self, table: str) -> None:
         part = self._open.pop(table)
@@ -318,6 +321,12 @@ class TableWriter:
 
     def _new_path(self, name: str) -> Path:
         return make_private_dir(self._folder / self._fence) / f"{uuid4().hex[:12]}-{name}"
+
+
+def _held_bytes(frame: pl.DataFrame) -> int:
+    """What the rows hold in memory, with the 16 bytes of each text's view, which polars' estimate leaves out."""
+    n_views = sum(dtype in (pl.String, pl.Binary, pl.List(pl.String)) for dtype in frame.dtypes)
+    return int(frame.estimated_size()) + 16 * n_views * frame.height
 
 
 def _schema(manifest: Manifest, table: str) -> Schema:
