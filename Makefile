@@ -42,7 +42,7 @@ check: setup ## ruff, mypy, the direction of imports, the rules of the house
 	$(BIN)/pytest -q vcf_pipeline_tests/test_house.py
 
 acceptance: setup ## the full lists, many minutes; ends with a table
-	$(BIN)/pytest -m acceptance -p vcf_pipeline_tests.acceptance_table --timeout=3600 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m acceptance -p vcf_pipeline_tests.acceptance_table --timeout=3600 $(PYTEST_ARGS)
 
 dev: setup ## Dagster's web server and daemon, with the sensors listening
 	eval "$$($(BIN)/vcf-pipeline env)" && exec $(BIN)/dagster dev -w workspace.yaml

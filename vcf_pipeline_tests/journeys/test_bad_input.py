@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import gzip
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
+import sqlalchemy as sa
 
+from vcf_pipeline.adapters.ledger import schema
+from vcf_pipeline.definitions import definitions
+from vcf_pipeline.defs.launch import dagster_instance
+from vcf_pipeline.defs.reconcile import reconcile_sensor
+from vcf_pipeline.domain.stream.cursor import Cursor
+from vcf_pipeline.domain.stream.topics import CALLSETS
+from vcf_pipeline.settings import load_settings
+from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.cli.conftest import Cli, cli, home
 from vcf_pipeline_tests.programs import Ended, vcf_pipeline
+from vcf_pipeline_tests.vcf_text import bgzf
 
 __all__ = ["cli", "home"]
 
@@ -56,7 +68,29 @@ def _no_chrom(folder: Path, data: Path) -> Path:
     return folder / "no_chrom.vcf"
 
 
-BAD_FILES = [_missing, _directory, _nothing, _truncated, _prose, _zipped_prose, _no_chrom]
+def _cut_late(folder: Path, data: Path) -> Path:
+    """Parts of it are written before the end is missed."""
+    whole = bgzf((GOOD + "".join(_line(pos) for pos in range(1, 40_000))).encode())
+    (folder / "cut_late.vcf.gz").write_bytes(whole[: len(whole) * 9 // 10])
+    return folder / "cut_late.vcf.gz"
+
+
+def _full_of_rejects(folder: Path, data: Path) -> Path:
+    lines = [
+        _line("x" if number % 10 == 7 else number, ref="?" if number % 50 == 3 else "A") for number in range(1, 101)
+    ]
+    (folder / "full_of_rejects.vcf").write_text(GOOD + "".join(lines))
+    return folder / "full_of_rejects.vcf"
+
+
+def _line(pos: object, ref: str = "A") -> str:
+    return f"1\t{pos}\t.\t{ref}\tC\t50\tPASS\t.\n"
+
+
+NEVER_READ = [_missing, _directory]
+BAD_FROM_THE_START = [_nothing, _prose, _zipped_prose, _no_chrom]
+BAD_FURTHER_ON = [_truncated, _cut_late, _full_of_rejects]
+BAD_FILES = [*NEVER_READ, *BAD_FROM_THE_START, *BAD_FURTHER_ON]
 
 
 def assert_one_clear_line(ended: Ended, code: int, *words: str) -> None:
@@ -70,20 +104,123 @@ def assert_one_clear_line(ended: Ended, code: int, *words: str) -> None:
         assert word in errors[0]
 
 
+def left_in(home: Path) -> dict[str, object]:
+    """Whatever there is of any callset; `refused`: how many rows of the ledger say that they are."""
+    with Control(load_settings({}, home=home)) as control:
+        callsets = control.ledger.callsets()
+        with control.ledger.database.reading() as connection:
+            held = connection.execute(sa.select(schema.leases.c.name).where(schema.leases.c.is_held)).scalars().all()
+            loads = connection.execute(sa.select(schema.loads.c.load_id)).scalars().all()
+            announced = connection.execute(sa.select(schema.announcements.c.publish_id)).scalars().all()
+        with dagster_instance(control) as instance:
+            partitions = instance.get_dynamic_partitions("callsets")
+        return {
+            "refused": sum(one.state == "refused" and bool(one.reason) and bool(one.code) for one in callsets),
+            "callsets": len(callsets),
+            "files": [path for path in control.tables.root.rglob("*") if path.is_file()],
+            "folders": list(control.tables.root.rglob("parsed_variants")),
+            "publications": [path for path in (control.home / "publish").rglob("*") if path.is_file()],
+            "announcements": control.coordinator.wait([CALLSETS], Cursor(), 0),
+            "others": [*held, *loads, *announced, *partitions],
+        }
+
+
+def nothing_but(n_refused: int) -> dict[str, object]:
+    lists: dict[str, object] = {name: [] for name in ("files", "folders", "publications", "announcements", "others")}
+    return {"refused": n_refused, "callsets": n_refused, **lists}
+
+
 @pytest.mark.parametrize("make", BAD_FILES, ids=lambda make: make.__name__.strip("_"))
-@pytest.mark.parametrize("verb", ["run", "publish", "register"])
+@pytest.mark.parametrize("verb", ["run", "publish"])
 def test_a_bad_file_is_refused_in_one_line_and_leaves_nothing(
     cli: Cli, home: Path, tmp_path: Path, data: Path, make: Callable[[Path, Path], Path], verb: str
 ) -> None:
-    if verb == "register" and make is _truncated:
-        pytest.skip("register reads the header alone; the run that reads on refuses the file")
     path = make(tmp_path, data)
     assert_one_clear_line(cli(verb, path, "--json"), 3, path.name)
-    listed = cli("callsets", "list", "--json")
-    assert {record["state"] for record in listed.records} <= {"refused"}
-    assert [file.name for file in home.rglob("*.parquet")] == []
-    assert [file.name for file in home.rglob("manifest.json")] == []
+    # a sender keeps no ledger of what it could not send
+    assert left_in(home) == nothing_but(0 if verb == "publish" or make in NEVER_READ else 1)
     assert cli("query", "variants", "--json").out == ""
+
+
+@pytest.mark.parametrize("make", [*NEVER_READ, *BAD_FROM_THE_START], ids=lambda make: make.__name__.strip("_"))
+def test_registering_refuses_what_the_header_shows(
+    cli: Cli, home: Path, tmp_path: Path, data: Path, make: Callable[[Path, Path], Path]
+) -> None:
+    path = make(tmp_path, data)
+    assert_one_clear_line(cli("register", path, "--json"), 3, path.name)
+    assert left_in(home) == nothing_but(0 if make in NEVER_READ else 1)
+
+
+def test_what_is_registered_and_then_refused_leaves_no_partition(
+    cli: Cli, home: Path, tmp_path: Path, data: Path
+) -> None:
+    path = _cut_late(tmp_path, data)
+    assert cli("register", path).code == 0
+    assert_one_clear_line(cli("run", path), 3, "TRUNCATED")
+    assert left_in(home) == nothing_but(1)
+
+
+def test_too_many_rejects_are_told_by_code_with_the_first_of_them(cli: Cli, tmp_path: Path, data: Path) -> None:
+    path = _full_of_rejects(tmp_path, data)
+    for verb in ("run", "publish"):
+        ended = cli(verb, path)
+        assert_one_clear_line(ended, 3, "TOO_MANY_REJECTS", "POS_NOT_INTEGER × 10", "REF_NOT_BASES × 2", "12 of 100")
+        assert 'line 6, REF: expected bases A, C, G, T or N, got "?"' in ended.err
+
+
+@pytest.mark.parametrize("verb", ["run", "publish"])
+def test_strict_names_line_and_column_of_the_first_defect(cli: Cli, home: Path, tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "defective.vcf"
+    path.write_text(GOOD + _line(1) + _line(2).replace("50", "high") + _line("x"))
+    ended = cli(verb, path, "--mode", "strict")
+    assert_one_clear_line(ended, 3, f'{path} line 5, QUAL: expected a number or ., got "high" (QUAL_NOT_NUMBER)')
+    assert left_in(home) == nothing_but(1 if verb == "run" else 0)
+
+
+def test_quarantine_sets_aside_what_is_below_the_share_and_says_where_it_was(
+    cli: Cli, home: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "two_bad.vcf"
+    lines = [_line(pos) for pos in range(1, 301)]
+    lines[99], lines[199] = _line("chr1"), _line(200, ref="Ä")
+    path.write_text(GOOD + "".join(lines))
+    record = cli("run", path, "--json").records[0]
+    assert (record["records"], record["alleles"], record["rejected"]) == (300, 298, 2)
+    tenant, _, callset_id = record["partition"].partition("/")
+    with Control(load_settings({}, home=home)) as control:
+        rejects = control.tables.read(tenant, callset_id, "parsed_variants", "rejects")
+    told = rejects.select("record_no", "line", "column", "code", "raw").rows()
+    assert told == [
+        (99, 103, "POS", "POS_NOT_INTEGER", lines[99].rstrip()),
+        (199, 203, "REF", "REF_NOT_BASES", lines[199].rstrip()),
+    ]
+    assert rejects["message"][0] == 'POS: expected a whole number, got "chr1". Mend the position.'
+    content = path.read_bytes()
+    for offset, raw in rejects.select("byte_offset", "raw").iter_rows():
+        assert content[offset - 1 :].startswith(b"\n" + raw.encode() + b"\n")
+
+
+def test_a_refusal_in_dagster_is_final(cli: Cli, home: Path, tmp_path: Path, data: Path) -> None:
+    """As the daemon runs it: no step is tried again, no run asked for again, and the partition goes."""
+    assert cli("register", _cut_late(tmp_path, data)).code == 0
+    with Control(load_settings({}, home=home)) as control, dagster_instance(control) as instance:
+        (callset,) = control.ledger.callsets()
+        run = definitions.resolve_job_def("vcf_batch").execute_in_process(
+            instance=instance, partition_key=str(callset.key), resources={"control": control}, raise_on_error=False
+        )
+        kinds = Counter(event.event_type_value for event in run.all_events)
+        assert kinds["STEP_FAILURE"] == 1
+        assert kinds["STEP_UP_FOR_RETRY"] == 0
+        context = dg.build_sensor_context(instance=instance, definitions=definitions, resources={"control": control})
+        asked = reconcile_sensor(context)
+        assert asked.run_requests == []
+        (removed,) = asked.dynamic_partitions_requests
+        assert isinstance(removed, dg.DeleteDynamicPartitionsRequest)
+        assert removed.partition_keys == [str(callset.key)]
+        now = control.ledger.callset(callset.key)
+        assert now is not None
+        assert (now.state, now.code, now.is_permanent) == ("refused", "TRUNCATED", True)
+        assert control.tables.manifest(callset.tenant, callset.callset_id, "parsed_variants") is None
 
 
 def test_a_bad_file_does_not_stop_the_good_one(cli: Cli, tmp_path: Path, data: Path) -> None:
