@@ -45,7 +45,8 @@ acceptance: setup ## the full lists, many minutes; ends with a table
 	$(BIN)/python -m pytest -m acceptance -p vcf_pipeline_tests.acceptance_table --timeout=3600 $(PYTEST_ARGS)
 
 dev: setup ## Dagster's web server and daemon, with the sensors listening
-	eval "$$($(BIN)/vcf-pipeline env)" && exec $(BIN)/dagster dev -w workspace.yaml
+	@exports=$$($(BIN)/vcf-pipeline env) && eval "$$exports" && \
+		PYTHONWARNINGS='ignore:Function `dev_command`' exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 bench: setup $(PEERS)/installed ## our reader beside its peers, each by variants per CPU-second
 	$(BIN)/python -m vcf_pipeline_tests.benchmarks.reader_rate --peers $(PEERS)/bin/python --source $(BENCH_SOURCE)

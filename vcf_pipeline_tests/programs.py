@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,18 @@ def dagster_exports(home: Path) -> dict[str, str]:
     return {name: value.strip("'\"") for name, value in exported.items()}
 
 
-@contextmanager
-def dagster_daemon(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def dagster_daemon(home: Path, log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """The real daemon on the real workspace; ended with everything it started."""
+    return dagster_program(home, log, "dagster-daemon", "run", "-w", ROOT / "workspace.yaml")
+
+
+@contextmanager
+def dagster_program(home: Path, log: Path, program: str, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One of Dagster's own programs under what `env` exports; ended with everything it started."""
     exported = dagster_exports(home)
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            [BIN / "dagster-daemon", "run", "-w", ROOT / "workspace.yaml"],
+            [BIN / program, *words],
             env=environment(home) | exported,
             cwd=home.parent,
             stdout=sink,

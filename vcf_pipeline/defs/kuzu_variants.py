@@ -57,6 +57,7 @@ def _load(control: Control, callset: "Callset") -> StepOutcome:
         "label": callset.label,
         "digest": report.digest,
         "scope": report.scope,
+        "store": dg.MetadataValue.path(str(control.kuzu.root / callset.tenant)),
     }
     return StepOutcome(
         report.digest, metadata, [CheckOutcome("store_rows_match", report.expected_rows == report.rows, facts)]

@@ -6,7 +6,9 @@ import dagster as dg
 
 from vcf_pipeline.defs.callset_step import CheckOutcome, StepOutcome, materialize
 from vcf_pipeline.defs.failures import TRANSIENT_RETRIES
+from vcf_pipeline.defs.metadata import column_schema
 from vcf_pipeline.defs.partitions import CALLSETS
+from vcf_pipeline.domain.projections.search_rows import SEARCH_ROWS
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
             description="The store holds as many rows of this callset as its tables say.",
         )
     ],
+    metadata={"dagster/column_schema": column_schema(SEARCH_ROWS)},
 )
 def lancedb_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The callset's alleles with their tiers, searchable by field; readers see the last whole one until then."""
@@ -54,6 +57,7 @@ def _load(control: Control, callset: "Callset") -> StepOutcome:
         "label": callset.label,
         "digest": report.digest,
         "scope": report.scope,
+        "store": dg.MetadataValue.path(str(control.lancedb.root / callset.tenant)),
     }
     return StepOutcome(
         report.digest, metadata, [CheckOutcome("store_rows_match", report.expected_rows == report.rows, facts)]

@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from vcf_pipeline.domain.tables.schemas import COLUMN_MEANINGS
+
 PREVIEW_ROWS = 8
 PREVIEW_COLUMNS = ("contig", "pos", "ref", "alt", "variant_type", "gene", "consequence", "impact", "tier", "reasons")
 _BAR_WIDTH = 40
@@ -18,7 +20,11 @@ _CELL_WIDTH = 40
 def column_schema(*tables: Mapping[str, pl.DataType | type[pl.DataType]]) -> dg.TableSchema:
     """The columns that every callset's table has, for the asset catalogue."""
     return dg.TableSchema(
-        columns=[dg.TableColumn(name, str(dtype)) for table in tables for name, dtype in table.items()]
+        columns=[
+            dg.TableColumn(name, str(dtype), description=COLUMN_MEANINGS.get(name))
+            for table in tables
+            for name, dtype in table.items()
+        ]
     )
 
 
@@ -48,9 +54,13 @@ def contig_plot(per_contig: Mapping[str, int]) -> dg.MetadataValue[Any]:
 
 def preview(frame: pl.DataFrame) -> dg.MetadataValue[Any]:
     """The first rows as a Markdown table. For the development profile only: the UI has no login."""
-    shown = frame.select([name for name in PREVIEW_COLUMNS if name in frame.columns]).head(PREVIEW_ROWS)
-    if shown.is_empty():
+    head = frame.head(PREVIEW_ROWS)
+    if head.is_empty():
         return dg.MetadataValue.md("No rows.")
+    # Columns that say nothing of these rows would push those that do out of sight.
+    shown = head.select(
+        name for name in PREVIEW_COLUMNS if name in head.columns and head[name].null_count() < head.height
+    )
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * shown.width]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in shown.iter_rows()]
     return dg.MetadataValue.md("\n".join(lines))

@@ -71,7 +71,6 @@ def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome
         "dagster/row_count": triaged,
         **{f"tier_{tier}": count for tier, count in report.tiers.items()},
         "tiers": counts_table("tier", report.tiers),
-        "top_genes": counts_table("gene", dict(report.top_genes)),
         "seconds": round(report.seconds, 3),
         "variants_per_second": round(triaged / report.seconds) if report.seconds else 0,
         "reused": report.reused,
@@ -82,6 +81,8 @@ def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome
         ),
         "note": "A triage by rules, not a diagnosis and not an ACMG classification.",
     }
+    if report.top_genes:
+        metadata["top_genes"] = counts_table("gene", dict(report.top_genes))
     if control.settings.profile == "development":
         metadata["preview"] = preview(_best_rows(control, callset))
     facts = {"alleles": alleles, "triaged": triaged}
@@ -101,4 +102,4 @@ def _best_rows(control: Control, callset: "Callset") -> pl.DataFrame:
     alleles = control.tables.scan(*where, "parsed_variants", "variants").filter(
         pl.col("record_no").is_in(best["record_no"].to_list())
     )
-    return best.lazy().join(alleles, on=["record_no", "alt_index"], how="left").collect()
+    return best.lazy().join(alleles, on=["record_no", "alt_index"], how="left", maintain_order="left").collect()
