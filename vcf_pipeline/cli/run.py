@@ -43,7 +43,10 @@ LabelOption = Annotated[str | None, typer.Option("--label", help="What people ca
 EngineOption = Annotated[Engine | None, typer.Option("--engine", help="auto: ours for text, htslib for BCF.")]
 ModeOption = Annotated[
     Mode | None,
-    typer.Option("--mode", help="quarantine sets bad records aside, strict refuses the file at the first defect."),
+    typer.Option(
+        "--mode",
+        help="quarantine sets bad records aside, strict refuses the file at the first; header oddities only warn.",
+    ),
 ]
 ShareOption = Annotated[
     float | None,

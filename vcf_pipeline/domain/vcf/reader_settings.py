@@ -18,6 +18,8 @@ Engine = Literal["auto", "own", "cyvcf2"]
 class ReaderSettings:
     """How a file is read. What changes the tables is in `fingerprint()`; engine and block size do not.
 
+    mode: "strict" refuses a file at the first defect of a record that is more than a warning. What is odd in a header
+    and can be read all the same is a warning in either mode, kept in the manifest.
     info, formats: the keys wanted, None for all. max_reject_share: 0–1. block_bytes: of inflated text.
     """
 
