@@ -145,3 +145,12 @@ def dagster_program(home: Path, log: Path, program: str, *words: str | Path) -> 
 def callsets(home: Path) -> dict[str, dict[str, Any]]:
     """By partition key, as `callsets list --json` has them."""
     return {record["partition"]: record for record in vcf_pipeline(home, "callsets", "list", "--json").records}
+
+
+def states(home: Path, tenant: str = "default") -> dict[str, str]:
+    """State by partition key, from the ledger itself: to be asked often while a daemon works on the same cores."""
+    from vcf_pipeline.settings import load_settings
+    from vcf_pipeline.wiring import Control
+
+    with Control(load_settings({}, home=home)) as control:
+        return {str(one.key): one.state for one in control.ledger.callsets(tenant) if one.state != "forgotten"}

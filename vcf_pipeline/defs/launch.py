@@ -16,7 +16,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from vcf_pipeline.defs.callset_step import FORCE_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
 from vcf_pipeline.defs.partitions import missing_partitions
-from vcf_pipeline.domain.errors import InputRefused, PipelineError, UnknownPartition
+from vcf_pipeline.domain.errors import InputRefused, PipelineError, Superseded, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.settings import dagster_environment
@@ -202,8 +202,13 @@ def _outcome(
 ) -> RunOutcome:
     callset = control.ledger.callset(key)
     triaged = control.tables.manifest(key.tenant, key.callset_id, "triaged_variants")
-    assert callset is not None  # noqa: S101 - run_callset has just had it
-    assert triaged is not None  # noqa: S101 - and it is complete
+    if callset is None or callset.state == "forgotten" or triaged is None:
+        raise Superseded(
+            where=f"callset {key}",
+            expected="the result of its run",
+            got="a forgotten callset",
+            repair="It was forgotten meanwhile; publish or register it to have it again.",
+        )
     loads = {store: control.ledger.current_load(store, key) for store in STORES}
     return RunOutcome(
         callset=callset,

@@ -7,10 +7,9 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from vcf_pipeline_tests.journeys.conftest import Running
-from vcf_pipeline_tests.programs import BIN, ROOT, dagster_exports, environment, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import BIN, ROOT, dagster_exports, environment, states, vcf_pipeline, wait_until
 
 ASSETS = ["kuzu_variants", "lancedb_variants", "parsed_variants", "triaged_variants"]
 
@@ -39,18 +38,13 @@ def materialised(home: Path, partition: str) -> list[str]:
     return sorted(json.loads(row[0])[0] for row in rows)
 
 
-def callset(home: Path, tenant: str, partition: str) -> dict[str, Any]:
-    listed = vcf_pipeline(home, "callsets", "list", "--tenant", tenant, "--json").records
-    return next(record for record in listed if record["partition"] == partition)
-
-
 def test_a_launched_job_materialises_all_four_assets(daemon: Running, clinvar: Path):
     registered = vcf_pipeline(daemon.home, "register", clinvar, "--tenant", "launched", "--json").records[0]
     partition = registered["partition"]
     tags = json.dumps({"dagster/partition": partition})
     dagster(daemon.home, "job", "launch", "-w", "workspace.yaml", "-j", "vcf_batch", "--tags", tags)
     wait_until(
-        lambda: callset(daemon.home, "launched", partition)["state"] == "done",
+        lambda: states(daemon.home, "launched") == {partition: "done"},
         f"the launched callset done; see {daemon.log}",
     )
     assert materialised(daemon.home, partition) == ASSETS
@@ -65,7 +59,7 @@ def test_a_backfill_over_two_partitions_materialises_both(daemon: Running, clinv
         *("--partitions", ",".join(both), "--noprompt"),
     )
     wait_until(
-        lambda: all(callset(daemon.home, "backfilled", one)["state"] == "done" for one in both),
+        lambda: states(daemon.home, "backfilled") == dict.fromkeys(both, "done"),
         f"both callsets of the backfill done; see {daemon.log}",
     )
     assert [materialised(daemon.home, one) for one in both] == [ASSETS, ASSETS]
