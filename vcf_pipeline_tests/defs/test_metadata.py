@@ -35,8 +35,12 @@ def test_whatever_a_file_says_is_one_code_span_in_one_cell(text: str):
 
 
 def test_a_long_value_is_cut_and_a_missing_one_is_an_empty_cell():
-    shown = preview(pl.DataFrame({"ref": ["A" * 5000], "alt": [None]}, schema={"ref": pl.String, "alt": pl.String}))
-    assert shown.value.split("\n")[2] == f"| `{'A' * 40}` |  |"
+    shown = preview(pl.DataFrame({"ref": ["A" * 5000, "C"], "alt": [None, "G"]}))
+    assert shown.value.split("\n")[2:] == [f"| `{'A' * 40}` |  |", "| `C` | `G` |"]
+
+
+def test_a_column_without_a_value_is_left_out():
+    assert preview(pl.DataFrame({"ref": ["A"], "gene": [None]})).value.split("\n")[0] == "| ref |"
 
 
 def test_a_table_without_rows_says_so():
