@@ -10,11 +10,12 @@ import polars as pl
 
 from vcf_pipeline.domain.tables.schemas import COLUMN_MEANINGS
 
-PREVIEW_ROWS = 8
+# The UI hides Markdown of a thousand characters behind a link: plot and preview of a usual file stay below that.
+PREVIEW_ROWS = 5
 PREVIEW_COLUMNS = ("contig", "pos", "ref", "alt", "variant_type", "gene", "consequence", "impact", "tier", "reasons")
-_BAR_WIDTH = 40
-_BARS_SHOWN = 30
-_CELL_WIDTH = 40
+_BAR_WIDTH = 20
+_BARS_SHOWN = 25
+_CELL_WIDTH = 24
 
 
 def column_schema(*tables: Mapping[str, pl.DataType | type[pl.DataType]]) -> dg.TableSchema:
@@ -43,10 +44,7 @@ def contig_plot(per_contig: Mapping[str, int]) -> dg.MetadataValue[Any]:
     most = max(per_contig.values())
     shown = [(_printable(contig), count) for contig, count in list(per_contig.items())[:_BARS_SHOWN]]
     width = max(len(contig) for contig, _ in shown)
-    rows = [
-        f"{contig:>{width}} │{'█' * max(1, round(count / most * _BAR_WIDTH)):<{_BAR_WIDTH}}│ {count:,}"
-        for contig, count in shown
-    ]
+    rows = [f"{contig:>{width}} │{'█' * max(1, round(count / most * _BAR_WIDTH))} {count:,}" for contig, count in shown]
     if len(per_contig) > len(shown):
         rows.append(f"… and {len(per_contig) - len(shown)} more contigs")
     return dg.MetadataValue.md("```text\n" + "\n".join(rows) + "\n```")
