@@ -36,11 +36,20 @@ def test_whatever_a_file_says_is_one_code_span_in_one_cell(text: str):
 
 def test_a_long_value_is_cut_and_a_missing_one_is_an_empty_cell():
     shown = preview(pl.DataFrame({"ref": ["A" * 5000, "C"], "alt": [None, "G"]}))
-    assert shown.value.split("\n")[2:] == [f"| `{'A' * 40}` |  |", "| `C` | `G` |"]
+    assert shown.value.split("\n")[2:] == [f"| `{'A' * 24}` |  |", "| `C` | `G` |"]
 
 
 def test_a_column_without_a_value_is_left_out():
     assert preview(pl.DataFrame({"ref": ["A"], "gene": [None]})).value.split("\n")[0] == "| ref |"
+
+
+def test_plot_and_preview_of_a_usual_file_are_short_enough_to_be_shown_at_once():
+    """Dagster's UI shows Markdown of a thousand characters and more as a link."""
+    contigs = {f"chr{name}": 100_000 for name in [*range(1, 23), "X", "Y", "M"]}
+    assert len(contig_plot(contigs).value) < 1000
+    row = {"contig": "chr17", "pos": 43_093_464, "ref": "A" * 50, "alt": "T", "variant_type": "del", "gene": "BRCA1"}
+    row |= {"consequence": "splice_donor_variant", "impact": "MODERATE", "tier": 3, "reasons": ["missense_rare"] * 2}
+    assert len(preview(pl.DataFrame([row] * 8)).value) < 1000
 
 
 def test_a_table_without_rows_says_so():
@@ -54,9 +63,9 @@ def test_contigs_are_bars_of_their_share_and_a_contig_cannot_end_the_block():
     assert lines[0] == "```text"
     assert lines[-1] == "```"
     assert sum(line.strip() == "```" for line in lines) == 1
-    assert lines[1].count("█") == 40
-    assert lines[2].count("█") == 20
-    assert lines[-2] == "… and 13 more contigs"
+    assert lines[1].count("█") == 20
+    assert lines[2].count("█") == 10
+    assert lines[-2] == "… and 18 more contigs"
 
 
 def test_counts_are_a_table_of_what_and_how_many():
