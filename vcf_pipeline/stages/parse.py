@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from vcf_pipeline.adapters.tables import Tables, TableWriter
 from vcf_pipeline.domain.errors import PermanentError, StreamBroken
 from vcf_pipeline.domain.row_ids import row_ids
 from vcf_pipeline.domain.tables.manifest import Manifest, stale_reasons
-from vcf_pipeline.domain.vcf.batch import BatchSource, ParsedBatch
+from vcf_pipeline.domain.vcf.batch import BatchSource, BlockParser, ParsedBatch
 
 ASSET = "parsed_variants"
 CODE_VERSION = "1"
@@ -101,7 +101,7 @@ def parse_callset(
     with tables.writer(callset.key, ASSET, fence=ledger_lease.fence) as writer, ThreadPoolExecutor(1) as second:
         # Writing compresses outside the interpreter's lock, so the next batch is parsed meanwhile.
         behind: Future[None] | None = None
-        for batch in source.batches():
+        for batch in _batches(source):
             ledger_lease.check()
             if behind is not None:
                 behind.result()
@@ -117,6 +117,17 @@ def parse_callset(
         seconds = time.monotonic() - started
         manifest = writer.commit(_fields(source, callset, tally, seconds), ledger_lease.guard)
     return _report(manifest, started, source.engine, reused=False)
+
+
+def _batches(source: BatchSource) -> Iterator[ParsedBatch]:
+    """The source's, or one without rows where it has none: a table without rows has its columns all the same."""
+    none_came = True
+    for batch in source.batches():
+        none_came = False
+        yield batch
+    if none_came:
+        header = source.header
+        yield BlockParser(header, source.settings).parse(b"", 0, header.n_lines + 1, len(header.text.encode()))
 
 
 @dataclass

@@ -29,6 +29,7 @@ from vcf_pipeline.domain.query import Condition
 from vcf_pipeline.domain.vcf.header import parse_header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.settings import load_settings
+from vcf_pipeline.stages.complete import complete_callset
 from vcf_pipeline.stages.load import load_kuzu, load_lancedb
 from vcf_pipeline.stages.triage import triage_callset
 from vcf_pipeline.wiring import Control
@@ -37,6 +38,7 @@ from vcf_pipeline_tests.journeys.test_values_are_what_bcftools_prints import ALT
 from vcf_pipeline_tests.oracles.bcftools import Bcftools, bcftools
 from vcf_pipeline_tests.oracles.columns import compare_tables
 from vcf_pipeline_tests.programs import Ended, vcf_pipeline
+from vcf_pipeline_tests.vcf_text import header_text
 
 __all__ = ["bcftools"]
 
@@ -139,6 +141,17 @@ def test_a_dozen_files_are_on_disk_and_in_both_stores_as_bcftools_prints_them(
             assert record["rejected"] == 0
             assert_tables_and_stores_agree(control, key, record)
             assert_disk_says_what_bcftools_says(control, key, corpus / name, bcftools)
+
+
+@pytest.mark.parametrize("samples", [(), ("anna",)], ids=["sites", "sample"])
+def test_a_file_without_records_is_a_callset_without_rows(tmp_path: Path, samples: tuple[str, ...]) -> None:
+    file = tmp_path / "empty.vcf"
+    file.write_text(header_text(info=("DP,1,Integer",), formats=("GT,1,String",), samples=samples))
+    with Control(load_settings({}, home=tmp_path / "home")) as control:
+        record, key = through_the_stages(control, file)
+        assert record == {"records": 0, "alleles": 0, "rejected": 0, "stores": {"lancedb": 0, "kuzu": 0}}
+        assert_tables_and_stores_agree(control, key, record)
+        assert complete_callset(key, ledger=control.ledger, tables=control.tables)
 
 
 def through_the_stages(control: Control, file: Path) -> tuple[dict[str, Any], PartitionKey]:
