@@ -70,6 +70,9 @@ class Database:
         with path.with_name(path.name + ".migration").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self._revision() != schema.REVISION:
+                # The file keeps this mode. Set here alone, under the lock: changing it does not wait for others.
+                with self.reading() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
                 self._upgrade()
 
     def _revision(self) -> str | None:
@@ -134,7 +137,6 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
     # FULL: what was committed (a fence, a load made current) must survive a power cut, not only a kill.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
