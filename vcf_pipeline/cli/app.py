@@ -17,6 +17,7 @@ import typer
 import typer.core
 import typer.main
 
+from vcf_pipeline.cli.meter import STOP_ASKED
 from vcf_pipeline.cli.output import (
     Call,
     HomeOption,
@@ -129,8 +130,11 @@ def describe(error: BaseException) -> str:
 def _stop_on_signals() -> None:
     """SIGINT and SIGTERM both stop cleanly, in a background shell too, where SIGINT comes in ignored."""
 
+    STOP_ASKED.clear()
+
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
+        STOP_ASKED.set()
         raise KeyboardInterrupt
 
     try:

@@ -6,12 +6,18 @@ Not here: what is counted (the stages say); results (output.py).
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from vcf_pipeline.cli.output import printable, stderr_line
+
+STOP_ASKED = threading.Event()
+"""A signal asked to stop. Where it came inside a callback of the compiler its exception is lost, so it is looked for
+at every step of progress too.
+"""
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -56,6 +62,8 @@ class Meter:
 
     def show(self, stage: str, done: int, total: int, unit: str, records: int = 0) -> None:
         """done of total (0: nobody knows) units of a stage; records as far as they are counted."""
+        if STOP_ASKED.is_set():
+            raise KeyboardInterrupt
         counted = f"{records:,} records" if records else _amount(done, unit)
         if self._bars is not None:
             task = self._tasks.get(stage)
