@@ -73,7 +73,7 @@ class ScriptedBroker:
                 for partition in range(topic.rule.partitions):
                     log.partitions.setdefault(partition, [])
 
-    def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> int:
+    def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> Sequence[int]:
         self.gate.wait()
         step = self._appends.pop(0) if self._appends else WORKS
         if step is DIES:
@@ -92,7 +92,7 @@ class ScriptedBroker:
             self._changed.notify_all()
         if step is PAUSES:
             raise BrokerTimeout(where=self.name, got="the script says that it is frozen")
-        return first
+        return range(first, first + len(bodies))
 
     def read(self, topic: Topic, partition: int, first: int, last: int, max_bytes: int) -> list[Message]:
         step = self._reads.pop(0) if self._reads else WORKS

@@ -235,21 +235,21 @@ class Coordinator:
         def once() -> Segment:
             self._ensure(broker, topic)
             try:
-                first = broker.append(topic, partition, bodies)
+                offsets = broker.append(topic, partition, bodies)
             except TopicMissing:
                 self._ready.discard((broker.name, topic))  # deleted under us: made anew where that loses nothing
                 if publisher is not None and publisher.segments:
                     raise
                 self._ensure(broker, topic)
-                first = broker.append(topic, partition, bodies)
+                offsets = broker.append(topic, partition, bodies)
             return Segment(
                 broker.name,
                 topic.full_name,
                 broker.incarnation(topic),
                 partition,
                 publish_id,
-                first,
-                first + len(bodies) - 1,
+                offsets[0],
+                offsets[-1],
             )
 
         return self._patiently(once, lambda: publisher is not None and publisher.is_given_up)

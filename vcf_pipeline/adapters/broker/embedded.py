@@ -136,7 +136,7 @@ class EmbeddedBroker:
                         (topic.name, rule.partitions, uuid.uuid4().hex),
                     )
 
-    def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> int:
+    def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> Sequence[int]:
         for body in bodies:
             if len(body) > self.max_message_bytes:
                 raise MessageTooLarge(
@@ -169,7 +169,7 @@ class EmbeddedBroker:
                 with contextlib.suppress(sqlite3.Error):
                     db.execute("ROLLBACK")
                 raise
-            return int(first)
+            return range(first, first + len(bodies))
 
     def read(self, topic: Topic, partition: int, first: int, last: int, max_bytes: int) -> list[Message]:
         with self._errors(topic):

@@ -54,10 +54,12 @@ class Broker(Protocol):
         """Create what is missing, with the topology's partitions; idempotent."""
         ...
 
-    def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> int:
-        """The offset of the first; the others follow it without a gap. Durable when it returns.
+    def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> Sequence[int]:
+        """The offset of every body, ascending, in their order. Durable when it returns.
 
-        Raises TopicMissing, TopicFull, MessageTooLarge (nothing was stored).
+        Another writer's messages may lie between them, so only the first and the last bound a segment.
+        Raises TopicMissing, TopicFull, MessageTooLarge (nothing was stored). After any other error, some or
+        all of them may have landed.
         """
         ...
 

@@ -67,7 +67,7 @@ def _append_until_killed(folder: Path, written: str) -> None:
     broker = EmbeddedBroker(folder)
     with open(written, "ab", buffering=0) as acknowledged:  # noqa: PTH123
         for step in range(100_000):
-            first = broker.append(TOPIC, 0, [b"%d" % step, b"x" * 5000])
+            first, _ = broker.append(TOPIC, 0, [b"%d" % step, b"x" * 5000])
             acknowledged.write(b"%d\n" % first)
 
 
@@ -85,7 +85,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_acknowledged_and_leaves_no_
     assert len(messages) % 2 == 0
     assert len(messages) >= 2 * len(acknowledged) > 0
     assert [message.body for message in messages[::2]] == [b"%d" % step for step in range(len(messages) // 2)]
-    assert broker.append(TOPIC, 0, [b"next"]) == len(messages)  # the dead writer holds nothing
+    assert list(broker.append(TOPIC, 0, [b"next"])) == [len(messages)]  # the dead writer holds nothing
 
 
 def _append_in_child(broker: EmbeddedBroker) -> None:
@@ -100,7 +100,7 @@ def test_a_forked_child_opens_its_own_connection(broker: EmbeddedBroker):
     child.start()
     child.join(30)
     assert child.exitcode == 0
-    assert broker.append(TOPIC, 0, [b"after"]) == 2
+    assert list(broker.append(TOPIC, 0, [b"after"])) == [2]
     assert bodies_of(broker) == [b"parent", b"child", b"after"]
 
 
@@ -130,7 +130,7 @@ def test_retention_by_age_leaves_a_lost_offset_and_never_gives_it_again(tmp_path
     assert [message.offset for message in broker.read(TOPIC, 0, 2, 9, MUCH)] == [2]
     now[0] += 8 * 86_400
     assert broker.retain(TOPIC) == 1
-    assert broker.append(TOPIC, 0, [b"d"]) == 3
+    assert list(broker.append(TOPIC, 0, [b"d"])) == [3]
 
 
 def test_a_full_disk_is_topic_full_and_stores_nothing(tmp_path: Path):
@@ -140,7 +140,7 @@ def test_a_full_disk_is_topic_full_and_stores_nothing(tmp_path: Path):
     with pytest.raises(TopicFull):
         broker.append(TOPIC, 0, [b"y" * 100_000] * 6)
     assert len(bodies_of(broker)) == 1
-    assert broker.append(TOPIC, 0, [b"z"]) == 1
+    assert list(broker.append(TOPIC, 0, [b"z"])) == [1]
 
 
 def test_a_log_locked_by_another_writer_is_a_timeout(tmp_path: Path):
@@ -152,7 +152,7 @@ def test_a_log_locked_by_another_writer_is_a_timeout(tmp_path: Path):
         broker.append(TOPIC, 0, [b"a"])
     other.execute("ROLLBACK")
     other.close()
-    assert broker.append(TOPIC, 0, [b"a"]) == 0
+    assert list(broker.append(TOPIC, 0, [b"a"])) == [0]
 
 
 def test_a_damaged_log_says_how_to_repair_it(tmp_path: Path):
