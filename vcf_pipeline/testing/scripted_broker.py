@@ -22,6 +22,7 @@ from vcf_pipeline.domain.errors import (
     TopicMissing,
 )
 from vcf_pipeline.domain.stream.topics import Topic
+from vcf_pipeline.domain.stream.topology_diff import FoundTopic
 
 
 class Step(Enum):
@@ -72,6 +73,19 @@ class ScriptedBroker:
                 log = self._logs.setdefault(topic, _Log())
                 for partition in range(topic.rule.partitions):
                     log.partitions.setdefault(partition, [])
+
+    def describe_topics(self, topics: Sequence[Topic]) -> dict[Topic, FoundTopic | None]:
+        with self._changed:
+            self._check_open()
+            return {
+                topic: FoundTopic(len(log.partitions), topic.rule.retention_s) if log is not None else None
+                for topic, log in ((topic, self._logs.get(topic)) for topic in topics)
+            }
+
+    def alter_topics(self, topics: Sequence[Topic]) -> None:
+        for topic in topics:
+            self._partition(topic, 0)
+        self.ensure_topics(topics)
 
     def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> Sequence[int]:
         self.gate.wait()

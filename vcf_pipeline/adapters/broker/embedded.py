@@ -26,6 +26,7 @@ from vcf_pipeline.domain.errors import (
     TopicMissing,
 )
 from vcf_pipeline.domain.stream.topics import Topic
+from vcf_pipeline.domain.stream.topology_diff import FoundTopic
 
 POLL_FIRST_S = 0.020
 POLL_QUIET_S = 0.100
@@ -135,6 +136,25 @@ class EmbeddedBroker:
                         "INSERT OR IGNORE INTO topics (name, partitions, incarnation) VALUES (?, ?, ?)",
                         (topic.name, rule.partitions, uuid.uuid4().hex),
                     )
+
+    def describe_topics(self, topics: Sequence[Topic]) -> dict[Topic, FoundTopic | None]:
+        """Retention is the topology's own: `retain` asks it."""
+        found: dict[Topic, FoundTopic | None] = dict.fromkeys(topics)
+        for topic in topics:
+            with contextlib.suppress(TopicMissing), self._errors(topic):
+                _, partitions, _ = self._topic(self._connection(topic), topic)
+                found[topic] = FoundTopic(partitions, topic.rule.retention_s)
+        return found
+
+    def alter_topics(self, topics: Sequence[Topic]) -> None:
+        for topic in topics:
+            with self._errors(topic):
+                connection = self._connection(topic)
+                number, _, _ = self._topic(connection, topic)
+                connection.db.execute(
+                    "UPDATE topics SET partitions = max(partitions, ?) WHERE id = ?", (topic.rule.partitions, number)
+                )
+                connection.topics.pop(topic.name)
 
     def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> Sequence[int]:
         for body in bodies:
@@ -323,6 +343,9 @@ class EmbeddedBroker:
     def _partition(self, connection: Connection, topic: Topic, partition: int) -> int:
         """The topic's number. Raises TopicMissing for a partition it does not have."""
         number, partitions, _ = self._topic(connection, topic)
+        if not 0 <= partition < partitions:
+            connection.topics.pop(topic.name)  # another process may have raised their number since
+            number, partitions, _ = self._topic(connection, topic)
         if not 0 <= partition < partitions:
             raise TopicMissing(
                 where=topic.full_name, expected=f"a partition from 0 to {partitions - 1}", got=str(partition)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from vcf_pipeline.domain.stream.topics import Topic
+from vcf_pipeline.domain.stream.topology_diff import FoundTopic
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,18 @@ class Broker(Protocol):
 
     def ensure_topics(self, topics: Sequence[Topic]) -> None:
         """Create what is missing, with the topology's partitions; idempotent."""
+        ...
+
+    def describe_topics(self, topics: Sequence[Topic]) -> dict[Topic, FoundTopic | None]:
+        """Each of them as it is here, None for one that is not. Changes nothing."""
+        ...
+
+    def alter_topics(self, topics: Sequence[Topic]) -> None:
+        """Raise the partitions and the retention of existing topics to the topology's; never lowers either.
+
+        What is stored stays, at its offsets and with the topic's incarnation; one that has enough is left alone.
+        Raises TopicMissing.
+        """
         ...
 
     def append(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> Sequence[int]:

@@ -1,6 +1,7 @@
 """What travels, and what follows from it. In data order:
 
 topics.py         the topology: name, partitions, retention, cargo
+topology_diff.py  the topology against what a broker has
 envelope.py       the msgpack frame: encode, bounded decode
 columns.py        frames ↔ Arrow IPC under zstd: what the wire leaves out and how it comes back
 chunks.py         ParsedBatch ↔ bodies of data messages, cut to size

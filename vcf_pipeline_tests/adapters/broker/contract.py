@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from vcf_pipeline.adapters.broker.port import Broker
 from vcf_pipeline.domain.errors import BrokerUnavailable, MessageTooLarge, TopicMissing
-from vcf_pipeline.domain.stream.topics import CALLSETS, CONTROL, Topic, variants_topic
+from vcf_pipeline.domain.stream.topics import CALLSETS, CONTROL, TOPOLOGY, Topic, variants_topic
+from vcf_pipeline.domain.stream.topology_diff import compared
 
 Opened = Callable[[], Broker]
 TOPIC = variants_topic("default")
@@ -86,6 +88,41 @@ class BrokerContract:
         broker.ensure_topics([*CONTROL, TOPIC])
         assert bodies_of(broker) == [b"a"]
         assert broker.incarnation(TOPIC) == incarnation
+
+    def test_topics_are_described_as_the_topology_made_them(self, broker: Broker) -> None:
+        missing = variants_topic("nobody")
+        found = broker.describe_topics([TOPIC, CALLSETS, missing])
+        assert found[missing] is None
+        verdicts = {diff.topic: diff.verdict for diff in compared(broker.name, [TOPIC, CALLSETS, missing], found)}
+        assert verdicts == {TOPIC: "same", CALLSETS: "same", missing: "missing"}
+        assert [found[topic].partitions for topic in (TOPIC, CALLSETS)] == [10, 3]
+
+    def test_a_topic_gets_the_partitions_that_the_topology_has_grown_and_keeps_what_it_holds(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker.append(CALLSETS, 0, [b"a"])
+        incarnation = broker.incarnation(CALLSETS)
+        grown = replace(TOPOLOGY["vcf-callsets"], partitions=5)
+        monkeypatch.setitem(TOPOLOGY, "vcf-callsets", grown)
+        (diff,) = compared(broker.name, [CALLSETS], broker.describe_topics([CALLSETS]))
+        assert diff.verdict == "smaller"
+        for _ in range(2):
+            broker.alter_topics([CALLSETS])
+            (diff,) = compared(broker.name, [CALLSETS], broker.describe_topics([CALLSETS]))
+            assert (diff.verdict, diff.found.partitions) == ("same", 5)
+        broker.append(CALLSETS, 4, [b"b"])
+        assert (bodies_of(broker, CALLSETS), bodies_of(broker, CALLSETS, 4)) == ([b"a"], [b"b"])
+        assert broker.incarnation(CALLSETS) == incarnation
+        with pytest.raises(TopicMissing):
+            broker.alter_topics([variants_topic("nobody")])
+
+    def test_a_topic_that_has_more_than_the_topology_is_never_made_smaller(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(TOPOLOGY, "vcf-callsets", replace(TOPOLOGY["vcf-callsets"], partitions=2))
+        broker.alter_topics([CALLSETS])
+        (diff,) = compared(broker.name, [CALLSETS], broker.describe_topics([CALLSETS]))
+        assert (diff.verdict, diff.found.partitions) == ("larger", 3)
 
     def test_what_was_acknowledged_is_there_for_the_next_who_opens(self, broker: Broker, opened: Opened) -> None:
         broker.append(TOPIC, 0, [b"a", b"b"])
