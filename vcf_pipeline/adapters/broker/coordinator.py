@@ -28,6 +28,7 @@ from vcf_pipeline.domain.errors import (
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Segment, add_segment
 from vcf_pipeline.domain.stream.cursor import Cursor
+from vcf_pipeline.domain.stream.dead_letters import write_letter
 from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.stream.topics import (
     CONTROL,
@@ -42,7 +43,6 @@ Answer = TypeVar("Answer")
 
 READ_BYTES = 8 << 20
 WAIT_BYTES = 8 << 20
-MAX_DEAD_BODY = 256 << 10
 _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.05, 1.0
 
 
@@ -214,16 +214,33 @@ class Coordinator:
         """One control message, durable when this returns; equal keys keep their order."""
         return self._append(topic, partition_for(topic, key), [frame.encode(envelope)], None)
 
-    def dead_letter(self, body: bytes, *, origin: str, reason: str) -> None:
-        """What could not be processed, with its origin; a body above 256 KiB is cut."""
-        letter = Envelope(
-            id=f"dead/{origin}"[: frame.MAX_ID],
-            kind="dead-letter",
-            tenant="default",
-            attributes={"origin": origin, "reason": reason[:2000], "size_bytes": len(body)},
-            body=body[:MAX_DEAD_BODY],
+    def dead_letter(
+        self,
+        body: bytes,
+        *,
+        origin: str,
+        reason: str,
+        attempts: int = 1,
+        code: str = "",
+        tenant: str = "",
+        callset_id: str = "",
+    ) -> None:
+        """What could not be processed, with its origin; see domain/stream/dead_letters.py."""
+        letter = write_letter(
+            body,
+            origin=origin,
+            reason=reason,
+            ts=int(time.time() * 1000),
+            attempts=attempts,
+            code=code,
+            tenant=tenant,
+            callset_id=callset_id,
         )
-        self.emit(letter, DEAD_LETTERS, origin)
+        self.emit(letter, DEAD_LETTERS, letter.id)
+
+    def send_again(self, topic: Topic, partition: int, body: bytes) -> Segment:
+        """A message as it was, byte for byte, into the partition where it lay; durable when this returns."""
+        return self._append(topic, partition, [body], None)
 
     def _append(self, topic: Topic, partition: int, bodies: Sequence[bytes], publisher: Publisher | None) -> Segment:
         """On the preferred broker, tried again while transient. A time-out may have landed: receivers drop

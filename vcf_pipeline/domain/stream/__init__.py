@@ -8,5 +8,6 @@ chunks.py         ParsedBatch ↔ bodies of data messages, cut to size
 announcement.py   segments, counts, digest; which seq is missing or doubled
 events.py         bodies of control messages, one dataclass per kind
 cursor.py         next offsets by broker, incarnation, partition ↔ JSON
+dead_letters.py   what could not be processed: the letter, which of them are meant, whether one can go back
 run_plan.py       (messages, ledger's view, cursor) → runs, new cursor; what to ask for again
 """

@@ -8,6 +8,7 @@ reading (coordinator.py), dropping (run_plan.py).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,7 +27,19 @@ class Place:
     offset: int
 
     def __str__(self) -> str:
-        return f"{self.broker}:{self.topic}[{self.partition}]@{self.offset}"
+        return f"{self.broker}:{self.topic}[{self.partition}]@{self.offset}/{self.incarnation}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place | None:
+        """What `str` gave; None for anything else."""
+        found = _PLACE.fullmatch(text)
+        if found is None:
+            return None
+        broker, topic, partition, offset, incarnation = found.groups()
+        return cls(broker, topic, incarnation, int(partition), int(offset))
+
+
+_PLACE = re.compile(r"([a-z][a-z0-9-]*):([a-z0-9.-]+)\[([0-9]{1,6})\]@([0-9]{1,18})/(\S*)")
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,15 @@ class Cursor:
                 next_offset, anomaly = 0, "regressed"
             positions[partition] = next_offset
         return positions, anomaly
+
+    def has_passed(self, place: Place) -> bool:
+        """Whether this message was dealt with."""
+        known = self.topics.get((place.broker, place.topic))
+        return (
+            known is not None
+            and known.incarnation == place.incarnation
+            and place.offset < known.next.get(place.partition, 0)
+        )
 
     def after(self, places: Iterable[Place]) -> Cursor:
         """The cursor once these are dealt with. A recreated topic's old places go; a regressed one's move

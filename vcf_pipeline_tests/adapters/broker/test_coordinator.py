@@ -19,6 +19,7 @@ from vcf_pipeline.domain.errors import (
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Segment
 from vcf_pipeline.domain.stream.cursor import Cursor
+from vcf_pipeline.domain.stream.dead_letters import read_letter
 from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.stream.events import place_of
 from vcf_pipeline.domain.stream.topics import CALLSETS, DEAD_LETTERS, variants_topic
@@ -200,15 +201,20 @@ def test_a_segment_of_another_life_broker_or_beyond_the_end_is_an_error():
 def test_a_dead_letter_keeps_origin_reason_and_body():
     broker = ScriptedBroker()
     coordinator = patient(broker)
-    coordinator.dead_letter(b"\xff\x00", origin="embedded:vcf-callsets[0]@7", reason="no envelope")
+    coordinator.dead_letter(b"\xff\x00", origin="embedded:vcf-callsets[0]@7/life", reason="no envelope", code="X")
     (message,) = coordinator.wait([DEAD_LETTERS], Cursor(), 1.0)
-    letter = frame.decode(message.body)
+    letter = read_letter(message)
     assert letter.body == b"\xff\x00"
-    assert letter.attributes == {
-        "origin": "embedded:vcf-callsets[0]@7",
-        "reason": "no envelope",
-        "size_bytes": 2,
-    }
+    assert (letter.origin, letter.origin_topic) == ("embedded:vcf-callsets[0]@7/life", "vcf-callsets")
+    assert (letter.reason, letter.code, letter.attempts, letter.size_bytes) == ("no envelope", "X", 1, 2)
+
+
+def test_a_message_sent_again_is_the_same_bytes_in_the_same_partition():
+    broker = ScriptedBroker()
+    coordinator = patient(broker)
+    segment = coordinator.send_again(CALLSETS, 2, b"\xff\x00")
+    assert (segment.topic, segment.partition, segment.first_offset) == ("vcf-callsets", 2, 0)
+    assert [message.body for message in coordinator.read_segment(segment)] == [b"\xff\x00"]
 
 
 def test_status_tells_each_brokers_health():
