@@ -14,15 +14,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from vcf_pipeline.domain.errors import BadSetting, UnknownSetting
 from vcf_pipeline.domain.identity import check_tenant
+from vcf_pipeline.domain.stream.iggy_address import IggyAddress
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 PREFIX = "VCF_PIPELINE_"
 TEST_PREFIX = "VCF_PIPELINE_TEST_"
+ALIASES: dict[str, str] = {
+    "IGGY_HOST": "VCF_PIPELINE_IGGY__URL",
+    "IGGY_QUIC_PORT": "VCF_PIPELINE_IGGY__QUIC_PORT",
+    "IGGY_STREAM_NAME": "VCF_PIPELINE_IGGY__PREFIX",
+    "KAFKA_BOOTSTRAP_SERVERS": "VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS",
+    "KAFKA_TOPIC_NAME": "VCF_PIPELINE_KAFKA__PREFIX",
+}
+"""Names that VCF Agent's users have in their environment; the name beside it wins over each."""
+_BROKER_NAME = r"^([A-Za-z0-9][A-Za-z0-9_-]{0,60})?$"
 
 
 class _Group(BaseModel):
@@ -78,6 +88,87 @@ class SensorOptions(_Group):
     burst_limit: int = Field(16, ge=2, le=100, description="callsets in one range run at most")
 
 
+class IggySettings(_Group):
+    """Apache Iggy, the first choice; none without a url."""
+
+    url: SecretStr = Field(
+        SecretStr(""), description="iggy://user:password@host:8090, also iggy+tls, +quic, +http, +https, +ws, +wss"
+    )
+    token: SecretStr = Field(SecretStr(""), description="personal access token, instead of user and password")
+    http_url: str = Field("", description="the server's HTTP address; default: http, port 3000 of the same host")
+    tls_ca: Path | None = Field(None, description="file with the certificates to trust, with TLS")
+    quic_port: int | None = Field(None, gt=0, lt=65536, description="port for iggy+quic:// without one")
+    prefix: str = Field("", pattern=_BROKER_NAME, description="begin of our streams' names; default: STREAM__PREFIX")
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value().strip()
+        if text and "://" not in text and "@" not in text:
+            text = f"iggy://{text}"  # a bare host, as IGGY_HOST gives it
+        if text:
+            IggyAddress.parse(text, where="VCF_PIPELINE_IGGY__URL")
+        return SecretStr(text)
+
+    @property
+    def address(self) -> IggyAddress | None:
+        """None where no Iggy is configured."""
+        text = self.url.get_secret_value()
+        return IggyAddress.parse(text, "VCF_PIPELINE_IGGY__URL", self.quic_port) if text else None
+
+
+class KafkaSettings(_Group):
+    """Apache Kafka, the second choice; none without bootstrap servers."""
+
+    bootstrap_servers: str = Field("", description="host:port, several by commas")
+    prefix: str = Field("", pattern=_BROKER_NAME, description="begin of our topics' names; default: STREAM__PREFIX")
+    replication: int = Field(0, ge=0, le=16, description="copies of each topic; 0: two where there are two brokers")
+    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="how to talk to it"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-256", description="how to log in, with a sasl_ protocol"
+    )
+    sasl_username: str = Field("", description="who logs in")
+    sasl_password: SecretStr = Field(SecretStr(""), description="the password")
+    ssl_ca: Path | None = Field(None, description="file with the certificates to trust, with ssl")
+
+    @property
+    def security(self) -> dict[str, str]:
+        """librdkafka's own names; the password stands in it."""
+        if self.security_protocol == "plaintext":
+            return {}
+        given: dict[str, str] = {"security.protocol": self.security_protocol}
+        if self.ssl_ca is not None:
+            given["ssl.ca.location"] = str(self.ssl_ca)
+        if self.security_protocol.startswith("sasl"):
+            given |= {
+                "sasl.mechanism": self.sasl_mechanism,
+                "sasl.username": self.sasl_username,
+                "sasl.password": self.sasl_password.get_secret_value(),
+            }
+        return given
+
+
+class StreamSettings(_Group):
+    """What holds for every broker, and when another one is taken."""
+
+    prefix: str = Field(
+        "vcf-pipeline", pattern=_BROKER_NAME, min_length=1, description="begin of every name on brokers"
+    )
+    spool_bytes: int = Field(4 << 30, ge=16 << 20, description="what a sender keeps while no broker is left, bytes")
+    fallback_to_batch: bool = Field(
+        True, description="what is spooled is registered for batch at once, where this home has the ledger"
+    )
+    connect_timeout_s: float = Field(2.0, gt=0, description="how long a connection may take")
+    call_timeout_s: float = Field(10.0, gt=0, description="how long one call to a broker may take")
+    frozen_after_s: float = Field(0.8, gt=0, description="a broker that answers nothing for so long is frozen")
+    failback_after_s: float = Field(
+        5.0, ge=0, description="how long a broker must be well before it is preferred again"
+    )
+    reconnect_s: float = Field(30.0, ge=0, description="how long to try again where there is no other broker")
+
+
 class Settings(_Group):
     """What is in force."""
 
@@ -93,6 +184,9 @@ class Settings(_Group):
     triage: TriageOptions = TriageOptions()
     graph: GraphOptions = GraphOptions()
     sensor: SensorOptions = SensorOptions()
+    iggy: IggySettings = IggySettings()
+    kafka: KafkaSettings = KafkaSettings()
+    stream: StreamSettings = StreamSettings()
 
     @property
     def ledger_address(self) -> str:
@@ -106,6 +200,10 @@ class Settings(_Group):
     def log_folder(self) -> Path:
         """The embedded log's databases."""
         return self.home / "log"
+
+    @property
+    def spool_folder(self) -> Path:
+        return self.home / "spool"
 
 
 def checkout_root() -> Path | None:
@@ -148,7 +246,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         raise BadSetting(
             where=name,
             expected=first["msg"].removeprefix("Input should be "),
-            got=repr(first["input"]),
+            got="a value that is not shown" if _is_secret(first["loc"]) else repr(first["input"]),
             repair="`vcf-pipeline doctor` shows every setting.",
         ) from None
     check_tenant(settings.tenant)
@@ -194,10 +292,23 @@ def _names(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, Any]
             yield f"{prefix}{name.upper()}", field.description or "", None if field.is_required() else field.default
 
 
+def _is_secret(place: tuple[int | str, ...]) -> bool:
+    """Whether what stands there, or within it, may be a password."""
+    field: Any = None
+    model: Any = Settings
+    for part in place:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field is not None else None
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return any(inner.annotation is SecretStr for inner in model.model_fields.values())
+    return model is SecretStr
+
+
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     known = {name: name[len(PREFIX) :].lower().split("__") for name, _, _ in setting_names()}
     values: dict[str, Any] = {}
-    for name, text in env.items():
+    meant = {ALIASES[alias]: env[alias] for alias in ALIASES if env.get(alias)}
+    for name, text in [*meant.items(), *env.items()]:
         if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX):
             continue
         if name not in known:

@@ -36,6 +36,52 @@ class Progress:
     records: int
 
 
+def configured_brokers(settings: Settings, home: Path) -> list[Broker]:
+    """In order of preference: Iggy, Kafka; the embedded log where neither is configured. Nothing is connected yet."""
+    found: list[Broker] = []
+    stream, address = settings.stream, settings.iggy.address
+    if address is not None:
+        from vcf_pipeline.adapters.broker.iggy import IggyBroker, IggyOptions
+
+        found.append(
+            IggyBroker(
+                IggyOptions(
+                    address=address.host_and_port,
+                    transport=address.transport,
+                    username=address.username,
+                    password=address.password,
+                    token=settings.iggy.token.get_secret_value(),
+                    tls=address.has_tls,
+                    tls_ca=str(settings.iggy.tls_ca or ""),
+                    http_url=settings.iggy.http_url,
+                    prefix=settings.iggy.prefix or stream.prefix,
+                    connect_timeout_s=stream.connect_timeout_s,
+                    call_timeout_s=stream.call_timeout_s,
+                )
+            )
+        )
+    if settings.kafka.bootstrap_servers:
+        from vcf_pipeline.adapters.broker.kafka import KafkaBroker, KafkaOptions
+
+        found.append(
+            KafkaBroker(
+                KafkaOptions(
+                    bootstrap_servers=settings.kafka.bootstrap_servers,
+                    prefix=settings.kafka.prefix or stream.prefix,
+                    replication=settings.kafka.replication,
+                    security=settings.kafka.security,
+                )
+            )
+        )
+    return found or [embedded_log(home)]
+
+
+def embedded_log(home: Path) -> Broker:
+    from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker
+
+    return EmbeddedBroker(home / "log")
+
+
 class Sender:
     """What a sender may open. Everything is made when first used, and closed with the `with`."""
 
@@ -52,9 +98,7 @@ class Sender:
         from vcf_pipeline.adapters.broker.coordinator import Coordinator
 
         if self._brokers is None:
-            from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker
-
-            self._brokers = [EmbeddedBroker(self.home / "log")]
+            self._brokers = configured_brokers(self.settings, self.home)
         return Coordinator(list(self._brokers))
 
     def close(self) -> None:

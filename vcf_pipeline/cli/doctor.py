@@ -86,15 +86,21 @@ def doctor(call: Call) -> int:
 
 def settings_in_force(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """(variable, value, where it is from) of every setting; passwords in addresses are hidden."""
-    from vcf_pipeline.settings import PREFIX, setting_names
+    from vcf_pipeline.settings import ALIASES, PREFIX, setting_names
 
-    derived = {"LEDGER_URL": settings.ledger_address, "INBOX": settings.inbox_folder}
+    aliases = {name: alias for alias, name in ALIASES.items() if os.environ.get(alias)}
+    derived = {
+        "LEDGER_URL": settings.ledger_address,
+        "INBOX": settings.inbox_folder,
+        "IGGY__URL": settings.iggy.address or "",
+    }
     for name, _, _ in setting_names():
         value: Any = settings
         for part in name[len(PREFIX) :].lower().split("__"):
             value = getattr(value, part)
         shown = derived.get(name[len(PREFIX) :], value)
-        yield name, _PASSWORD.sub(r"\1:***@", str(shown)), "environment" if name in os.environ else "default"
+        source = "environment" if name in os.environ else aliases.get(name, "default")
+        yield name, _PASSWORD.sub(r"\1:***@", str(shown)), source
 
 
 def _checked(name: str, look: Callable[[], Finding]) -> Finding:
@@ -200,7 +206,7 @@ def _lines(in_force: list[tuple[str, str, str]], versions: dict[str, str], findi
     width = max(len(name) for name, _, _ in in_force)
     yield "settings"
     for name, value, source in in_force:
-        yield f"  {name:{width}}  {printable(value)}" + ("  (environment)" if source == "environment" else "")
+        yield f"  {name:{width}}  {printable(value)}" + (f"  ({source})" if source != "default" else "")
     yield "versions"
     yield "  " + ", ".join(f"{name} {text}" for name, text in versions.items())
     yield "checks"

@@ -33,11 +33,15 @@ class Message:
 
 @dataclass(frozen=True)
 class Health:
-    """latency_ms: of one round trip; reason: why it is not healthy, empty where it is."""
+    """latency_ms: of one round trip; reason: why it is not healthy, empty where it is.
+
+    details: what `doctor` shows beside it, as far as it is known: `version` of the server, `durability` of topics.
+    """
 
     is_healthy: bool
     latency_ms: float
     reason: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 Positions = Mapping[tuple[Topic, int], int]
@@ -105,7 +109,9 @@ class Broker(Protocol):
         ...
 
     def health(self) -> Health:
-        """Never raises."""
+        """One round trip on a connection that no other call waits on, so that a slow call is told from a frozen
+        broker. Never raises, and never takes longer than connecting may.
+        """
         ...
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """What travels, and what follows from it. In data order:
 
+iggy_address.py   an address of Iggy's server ↔ transport, host, port, who logs in
 topics.py         the topology: name, partitions, retention, cargo
 topology_diff.py  the topology against what a broker has
 envelope.py       the msgpack frame: encode, bounded decode
