@@ -8,6 +8,7 @@ receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
 triage.py          parsed_variants → triaged_variants
 load.py            a callset's tables → a store, under a lease
+topology.py        the topics on every broker: look, apply
 complete.py        every table written and both stores current → done
 query.py           a query object → rows of stores and tables
 forget.py          a callset removed everywhere

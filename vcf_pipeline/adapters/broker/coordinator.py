@@ -370,6 +370,11 @@ class Coordinator:
 
     # ---- itself
 
+    @property
+    def brokers(self) -> list[Broker]:
+        """In order of preference."""
+        return list(self._brokers.values())
+
     def status(self) -> dict[str, Any]:
         """JSON-ready: each broker's health, which one is in use, and what was noticed lately."""
         brokers = {}

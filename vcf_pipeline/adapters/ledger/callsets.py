@@ -161,6 +161,12 @@ class Callsets:
         with self.database.reading() as connection:
             return [from_row(row) for row in connection.execute(query)]
 
+    def tenants(self) -> list[str]:
+        """Every tenant that has, or had, a callset."""
+        column = schema.callsets.c.tenant
+        with self.database.reading() as connection:
+            return list(connection.execute(sa.select(column).distinct().order_by(column)).scalars())
+
     def resolve(self, tenant: str, text: str) -> Callset:
         """What a person means: a partition key, a callset_id, a prefix of one, or a label; of this tenant alone.
 

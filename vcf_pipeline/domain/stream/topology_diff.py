@@ -60,17 +60,17 @@ def compared(broker: str, wanted: Sequence[Topic], found: Mapping[Topic, FoundTo
 def _compared(broker: str, topic: Topic, found: FoundTopic | None) -> TopicDiff:
     rule = topic.rule
     if found is None:
-        return TopicDiff(broker, topic, "missing", (f"{rule.partitions} partitions, kept {_age(rule.retention_s)}",))
+        return TopicDiff(broker, topic, "missing", (f"{_partitions(rule.partitions)}, kept {_age(rule.retention_s)}",))
     larger, unfit, smaller = [], [], []
     if found.partitions > rule.partitions:
-        larger.append(f"{found.partitions} partitions, and the topology has {rule.partitions}")
+        larger.append(f"{_partitions(found.partitions)}, and the topology has {rule.partitions}")
     if found.not_durable:
         unfit.append(f"an acknowledged message could be lost: {found.not_durable}")
     copies = min(REPLICATION, found.max_replication)
     if found.replication < copies:
         unfit.append(f"replication {found.replication}, and the cluster can hold {copies}")
     if found.partitions < rule.partitions:
-        smaller.append(f"{found.partitions} partitions, and the topology has {rule.partitions}")
+        smaller.append(f"{_partitions(found.partitions)}, and the topology has {rule.partitions}")
     if found.retention_s is not None and found.retention_s < rule.retention_s:
         smaller.append(f"kept {_age(found.retention_s)}, and the topology says {_age(rule.retention_s)}")
     verdict: Verdict = "larger" if larger else "unfit" if unfit else "smaller" if smaller else "same"
@@ -91,6 +91,10 @@ def check_applicable(diffs: Sequence[TopicDiff]) -> None:
         "tools and apply again, or point this pipeline at another prefix.",
         code="TOPOLOGY_REFUSED",
     )
+
+
+def _partitions(number: int) -> str:
+    return f"{number} partition{'s' if number != 1 else ''}"
 
 
 def _age(seconds: float) -> str:
