@@ -1,7 +1,7 @@
 """How long from typing `publish` until both stores answer, on a quiet stream, and where the time goes.
 
 Run by hand: `python -m vcf_pipeline_tests.benchmarks.publish_to_searchable [--records 10000] [--times 7]`. It starts
-the real daemon in a scratch home, publishes one file after another, each once the stream is quiet, and prints the median.
+the real daemon in a scratch home, publishes file after file, each once the stream is quiet, and prints the median.
 Brokers are those of the environment (VCF_PIPELINE_IGGY__URL, VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS), else embedded.
 The target of the design is a median of 8 s for 10,000 variants on the laptop's instance.
 """
