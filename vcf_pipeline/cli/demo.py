@@ -233,8 +233,10 @@ def _without_own_settings() -> dict[str, str]:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """A child's environment: this home, and no setting of the person's own."""
+    from vcf_pipeline.defs.instance_storage import make_instance_storage
     from vcf_pipeline.settings import dagster_environment
 
+    make_instance_storage(settings.home)
     return {**_without_own_settings(), **dagster_environment(settings), "PYTHONUNBUFFERED": "1"}
 
 

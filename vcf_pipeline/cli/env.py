@@ -18,6 +18,11 @@ def env(call: Call) -> None:
     from vcf_pipeline.settings import dagster_environment
 
     settings = call.settings()
+    if not all((settings.home / name).is_dir() for name in ("history", "schedules")):
+        # only then, because importing Dagster takes a second
+        from vcf_pipeline.defs.instance_storage import make_instance_storage
+
+        make_instance_storage(settings.home)
     variables = dagster_environment(settings)
     call.emit(dict(variables), (f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
 

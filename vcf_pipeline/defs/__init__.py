@@ -15,6 +15,7 @@ jobs.py                selections of assets
 sensors.py             listening on the control topics
 reconcile.py           what a lost run, cursor or database left undone
 schedules.py           inbox and backfill
+instance_storage.py    Dagster's own databases, made whole or not at all
 launch.py              start a run and wait: the CLI's one door to Dagster
 """
 

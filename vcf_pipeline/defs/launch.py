@@ -15,6 +15,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from vcf_pipeline.defs.callset_step import FORCE_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
+from vcf_pipeline.defs.instance_storage import make_instance_storage
 from vcf_pipeline.defs.partitions import missing_partitions
 from vcf_pipeline.domain.errors import InputRefused, PipelineError, Superseded, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
@@ -48,7 +49,7 @@ class RunOutcome:
 @contextmanager
 def dagster_instance(control: Control) -> Iterator[dg.DagsterInstance]:
     """The one instance of this checkout and HOME."""
-    _ = control.home
+    make_instance_storage(control.home)
     os.environ.update(dagster_environment(control.settings))
     with dg.DagsterInstance.get() as instance:
         yield instance
