@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vcf_pipeline.adapters.objects import make_private_dir
-from vcf_pipeline.domain.errors import PipelineError
+from vcf_pipeline.domain.errors import BadSetting, PipelineError
 from vcf_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.broker.coordinator import Coordinator
     from vcf_pipeline.adapters.broker.port import Broker
+    from vcf_pipeline.adapters.broker.spool import Spool
     from vcf_pipeline.adapters.ledger.ledger import Ledger
     from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
@@ -82,12 +83,32 @@ def embedded_log(home: Path) -> Broker:
     return EmbeddedBroker(home / "log")
 
 
+def _embedded_too(settings: Settings, home: Path, brokers: Sequence[Broker], pin: str | None) -> list[Broker]:
+    """The embedded log beside Iggy or Kafka: what lies in it is heard and read, and a pin may send to it."""
+    if any(broker.name == "embedded" for broker in brokers):
+        return []
+    return [embedded_log(home)] if pin == "embedded" or settings.log_folder.is_dir() else []
+
+
+def _check_pin(pin: str | None, names: Sequence[str]) -> None:
+    if pin is None or pin in names:
+        return
+    setting = {"iggy": "VCF_PIPELINE_IGGY__URL", "kafka": "VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS"}.get(pin, pin)
+    raise BadSetting(
+        where=setting,
+        expected=f"the address of {pin}",
+        got="none",
+        repair="Set it, or publish without --broker.",
+    )
+
+
 class Sender:
     """What a sender may open. Everything is made when first used, and closed with the `with`."""
 
-    def __init__(self, settings: Settings, brokers: Sequence[Broker] | None = None) -> None:
+    def __init__(self, settings: Settings, brokers: Sequence[Broker] | None = None, *, pin: str | None = None) -> None:
         self.settings = settings
         self._brokers = brokers
+        self._pin = pin
 
     @cached_property
     def home(self) -> Path:
@@ -95,15 +116,36 @@ class Sender:
 
     @cached_property
     def coordinator(self) -> Coordinator:
+        """Over the brokers that are configured. Raises BadSetting for a pinned one that is not."""
         from vcf_pipeline.adapters.broker.coordinator import Coordinator
+        from vcf_pipeline.adapters.broker.routing import Rules
 
-        if self._brokers is None:
-            self._brokers = configured_brokers(self.settings, self.home)
-        return Coordinator(list(self._brokers))
+        stream = self.settings.stream
+        brokers = list(self._brokers) if self._brokers is not None else configured_brokers(self.settings, self.home)
+        also_heard = _embedded_too(self.settings, self.home, brokers, self._pin) if self._brokers is None else []
+        _check_pin(self._pin, [broker.name for broker in [*brokers, *also_heard]])
+        return Coordinator(
+            brokers,
+            also_heard=also_heard,
+            spool=self.spool if any(broker.name != "embedded" for broker in brokers) else None,
+            pin=self._pin,
+            patience_s=stream.reconnect_s,
+            frozen_after_s=stream.frozen_after_s,
+            rules=Rules(failback_after_s=stream.failback_after_s),
+        )
+
+    @cached_property
+    def spool(self) -> Spool:
+        """What this home's publications wait in while no broker is left; nothing is made before it is used."""
+        from vcf_pipeline.adapters.broker.spool import Spool
+
+        return Spool(self.settings.spool_folder, self.settings.stream.spool_bytes)
 
     def close(self) -> None:
         if "coordinator" in self.__dict__:
             self.coordinator.close()
+        if "spool" in self.__dict__:
+            self.spool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -127,11 +169,22 @@ class Control(Sender):
         settings: Settings,
         brokers: Sequence[Broker] | None = None,
         progress: Callable[[Progress], None] | None = None,
+        *,
+        pin: str | None = None,
     ) -> None:
-        super().__init__(settings, brokers)
+        super().__init__(settings, brokers, pin=pin)
         self.progress = progress
         self.errors: list[PipelineError] = []
         self.is_stopped = False
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether this home is control's: with a broker elsewhere it may be a sender's, which has no ledger and gets
+        none. Alone with the embedded log both are one.
+        """
+        settings = self.settings
+        is_alone = settings.iggy.address is None and not settings.kafka.bootstrap_servers
+        return is_alone or bool(settings.ledger_url) or (settings.home / "ledger.sqlite").exists()
 
     def report_progress(self, stage: str, done: int, total: int, unit: str, records: int) -> None:
         if self.progress is not None:

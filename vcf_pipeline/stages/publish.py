@@ -1,6 +1,6 @@
 """A file → chunks on a broker, then the announcement. A sender needs no ledger and no tables.
 
-Not here: cutting and encoding (domain/stream/chunks.py); the window (adapters/broker/coordinator.py); what a
+Not here: cutting and encoding (domain/stream/chunks.py); the window (adapters/broker/publisher.py); what a
 stopped publication leaves for its resume (publish_state.py).
 """
 
@@ -13,23 +13,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from vcf_pipeline.adapters.broker.coordinator import Coordinator, Publisher
+from vcf_pipeline.adapters.broker.coordinator import Coordinator
+from vcf_pipeline.adapters.broker.publisher import Publisher
 from vcf_pipeline.adapters.objects import content_sha256
 from vcf_pipeline.adapters.vcf_files.reader import open_reader
-from vcf_pipeline.domain.errors import InputRefused, StreamBroken, UsageError
+from vcf_pipeline.domain.errors import InputRefused, StreamBroken, TopicMissing, TopicRecreated, UsageError
 from vcf_pipeline.domain.identity import PartitionKey, announcement_id, callset_id, check_tenant
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement, Segment, add_segment
 from vcf_pipeline.domain.stream.chunks import ChunkEncoder, Sent
 from vcf_pipeline.domain.stream.envelope import Envelope
-from vcf_pipeline.domain.stream.events import CallsetAnnounced
-from vcf_pipeline.domain.stream.topics import CALLSETS
 from vcf_pipeline.domain.tables.digest import TableDigest
 from vcf_pipeline.domain.vcf.batch import BatchSource, ParsedBatch
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.publish_state import PublishState
 
 PRODUCER = "vcf-pipeline"
+MOST_BEGINNINGS = 3
+"""How often a publication begins anew because a topic with chunks of it was deleted meanwhile."""
 Progress = Callable[[int, int, int], None]
 """(bytes read, of how many, records)."""
 
@@ -70,7 +71,8 @@ class PublishReport:
     """segments: JSON-ready. bytes_sent: on the wire in this call. resumed_chunks: acknowledged by an earlier
     one.
 
-    already_published: nothing was announced, since the callset was published before, as `published_as`.
+    already_published: nothing was announced, since the callset was published before, as `published_as`. broker: where
+    the last of it went. is_spooled: no broker was left, the sender's spool keeps chunks and announcement.
     """
 
     partition: str
@@ -89,6 +91,8 @@ class PublishReport:
     correlation_id: str = ""
     already_published: bool = False
     published_as: str = ""
+    broker: str = ""
+    is_spooled: bool = False
 
 
 def publish_callset(
@@ -132,26 +136,31 @@ def publish_callset(
             )
             if not claim.won and not (replace and claim.has_other_settings):
                 state.forget()
+                coordinator.discard(announcement.publish_id)
                 known = receipts.announcement(key) or announcement
                 return _published_before(known, shown, time.perf_counter() - started, claim.published_as or "")
-        event = CallsetAnnounced(announcement).to_envelope(ts=_milliseconds(announcement.created_at), producer=PRODUCER)
-        coordinator.emit(event, CALLSETS, str(key))
-        if receipts is not None:
-            receipts.record_announcement(announcement)
+        made = coordinator.announce(announcement, ts=_milliseconds(announcement.created_at), producer=PRODUCER)
+        if receipts is not None and made is not None:
+            receipts.record_announcement(made)
         state.forget()
-    return publication.report(announcement, shown, time.perf_counter() - started)
+    return publication.report(made or announcement, shown, time.perf_counter() - started, is_spooled=made is None)
 
 
 def _send_whole(publication: _Publication, state: PublishState, new_id: Callable[[], str]) -> None:
-    try:
+    """Everything but the announcement; begun anew where what was acknowledged is of no use any more."""
+    for beginning in range(MOST_BEGINNINGS):
         try:
             publication.send(state, new_id)
+            return
+        except InputRefused:
+            publication.give_up(state)
+            raise
+        except (TopicRecreated, TopicMissing):
+            publication.give_up(state)  # its first chunks are gone with their topic
+            if beginning == MOST_BEGINNINGS - 1:
+                raise
         except _ChangedError:
-            state.forget()  # another version reads or encodes otherwise: what was sent is left to retention
-            publication.send(state, new_id)
-    except InputRefused:
-        state.forget()
-        raise
+            publication.give_up(state)  # another version reads or encodes otherwise: brokers' copies are left to age
 
 
 class _ChangedError(Exception):
@@ -182,6 +191,11 @@ class _Publication:
         self.vcf_version = ""
         self.segments: list[Segment] = []
 
+    def give_up(self, state: PublishState) -> None:
+        """The next attempt is another publication."""
+        self.coordinator.discard(state.publish_id)
+        state.forget()
+
     def send(self, state: PublishState, new_id: Callable[[], str]) -> None:
         """Everything but the announcement. Raises _ChangedError before anything new is sent."""
         self._reset()
@@ -189,7 +203,9 @@ class _Publication:
         encoder = ChunkEncoder(self.key.tenant, state.publish_id, state.correlation_id, PRODUCER)
         with (
             open_reader(self.path, self.settings, sha256=self.sha256) as reader,
-            self.coordinator.publisher(self.key.tenant, state.publish_id, state.acknowledge) as publisher,
+            self.coordinator.publisher(
+                self.key.tenant, state.publish_id, state.acknowledge, earlier=list(state.segments)
+            ) as publisher,
         ):
             self.assembly, self.vcf_version = reader.assembly.name, reader.header.version
             sent = Sent(reader.header, self.settings, reader.engine, reader.assembly)
@@ -263,7 +279,7 @@ class _Publication:
             created_at=created_at,
         )
 
-    def report(self, announcement: Announcement, label: str, seconds: float) -> PublishReport:
+    def report(self, announcement: Announcement, label: str, seconds: float, *, is_spooled: bool) -> PublishReport:
         return PublishReport(
             partition=str(self.key),
             label=label,
@@ -271,7 +287,7 @@ class _Publication:
             alleles=self.alleles,
             rejected=self.rejected,
             chunks=self.chunks,
-            segments=[segment.to_dict() for segment in self.segments],
+            segments=[segment.to_dict() for segment in announcement.segments],
             digest=announcement.digest,
             seconds=seconds,
             variants_per_s=self.alleles / seconds if seconds else 0.0,
@@ -279,6 +295,8 @@ class _Publication:
             resumed_chunks=self.resumed,
             publish_id=announcement.publish_id,
             correlation_id=announcement.correlation_id,
+            broker=self.coordinator.in_use,
+            is_spooled=is_spooled,
         )
 
 
@@ -313,6 +331,7 @@ def _published_before(known: Announcement, label: str, seconds: float, published
         correlation_id=known.correlation_id,
         already_published=True,
         published_as=published_as or f"{known.key} ({known.label})",
+        broker=known.segments[-1].broker,
     )
 
 

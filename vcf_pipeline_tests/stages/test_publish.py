@@ -29,7 +29,7 @@ def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
 
 def sent_seqs(coordinator: Coordinator, publish_id: str) -> list[int]:
     """Every stored chunk of a publication, repeats too, over all partitions of the tenant's topic."""
-    broker = coordinator._preferred()
+    (broker,) = coordinator.brokers
     topic = variants_topic("t")
     found = []
     for partition in broker.end_offsets(topic):

@@ -3,5 +3,14 @@
 port.py            what a broker promises
 embedded_files.py  databases made whole, a thread's connection, SQLite's errors mapped
 embedded.py        the SQLite log
-coordinator.py     bounded window, waiting and reading over the brokers there are
+breaker.py         when a broker that failed is tried again
+routing.py         which broker the next batch goes to, by health and preference
+guard.py           calls that can be left behind, for brokers that freeze
+sending.py         a batch to the broker that is chosen; failing ones are left, probed, gone back to
+publisher.py       a publication's bounded window
+spool.py           the sender's bounded store where no broker is left
+forwarder.py       the spool to brokers, the announcement last
+listening.py       hearing all brokers at once
+reading.py         a segment's messages
+coordinator.py     the one door to all of them
 """

@@ -1,8 +1,8 @@
-"""The one door to the brokers there are: publishing through a bounded window, waiting, reading segments,
-emitting.
+"""The one door to the brokers there are: publishing, emitting, waiting and reading, whichever of them works.
 
-Brokers stand in order of preference; a publisher stays with the first until it fails for longer than
-`patience_s`. Not here: what a body means (domain/stream); what a vendor does (embedded.py).
+Every batch goes to the broker that routing chooses; where one dies or freezes, the same batch goes elsewhere, to the
+spool where no broker is left. Delivery is at least once: ids and idempotent sinks make the results effectively once.
+Not here: the choice (routing.py), windows (publisher.py), listening (listening.py), what a body means (domain/stream).
 """
 
 from __future__ import annotations
@@ -12,26 +12,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
+from vcf_pipeline.adapters.broker.forwarder import Drained, Forwarder
+from vcf_pipeline.adapters.broker.guard import Guard
+from vcf_pipeline.adapters.broker.listening import Ears
 from vcf_pipeline.adapters.broker.port import Broker, Message
+from vcf_pipeline.adapters.broker.publisher import WINDOW, Acknowledged, Publisher, Window
+from vcf_pipeline.adapters.broker.reading import messages_of
+from vcf_pipeline.adapters.broker.routing import Routing, Rules
+from vcf_pipeline.adapters.broker.sending import Routes
+from vcf_pipeline.adapters.broker.spool import SPOOL, Spool
 from vcf_pipeline.domain.errors import (
     BrokerUnavailable,
-    OffsetLost,
-    OffsetRegressed,
     PipelineError,
-    TopicMissing,
-    TopicRecreated,
     TransientError,
 )
 from vcf_pipeline.domain.stream import envelope as frame
-from vcf_pipeline.domain.stream.announcement import Segment, add_segment
+from vcf_pipeline.domain.stream.announcement import Announcement, Segment
 from vcf_pipeline.domain.stream.cursor import Cursor
 from vcf_pipeline.domain.stream.dead_letters import write_letter
 from vcf_pipeline.domain.stream.envelope import Envelope
+from vcf_pipeline.domain.stream.events import CallsetAnnounced
 from vcf_pipeline.domain.stream.topics import (
-    CONTROL,
+    CALLSETS,
     DEAD_LETTERS,
     Topic,
     partition_for,
@@ -39,165 +43,44 @@ from vcf_pipeline.domain.stream.topics import (
 )
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 READ_BYTES = 8 << 20
-WAIT_BYTES = 8 << 20
-_PAUSE_FIRST_S, _PAUSE_MOST_S = 0.05, 1.0
-
-
-@dataclass(frozen=True)
-class Window:
-    """What may be sent and not yet acknowledged: so many bytes or chunks, whichever is more, and so many
-    messages.
-    """
-
-    bytes: int = 8 << 20
-    chunks: int = 4
-    messages: int = 10_000
-
-    def has_room(self, pending_bytes: int, pending: int, size: int) -> bool:
-        if pending >= self.messages:
-            return False
-        return pending < self.chunks or pending_bytes + size <= self.bytes
-
-
-WINDOW = Window()
-
-
-class Publisher:
-    """Sends the chunks of one publish_id into one partition, in order, from a thread of its own.
-
-    on_acknowledged(first_seq, bodies, segment) is called from that thread once a stretch is durable. Leaving
-    the `with` by an exception gives up what is not acknowledged; leaving it whole flushes.
-    """
-
-    def __init__(
-        self,
-        coordinator: Coordinator,
-        topic: Topic,
-        publish_id: str,
-        on_acknowledged: Callable[[int, list[bytes], Segment], None] | None,
-    ) -> None:
-        self.topic, self.publish_id = topic, publish_id
-        self.partition = partition_for(topic, publish_id)
-        self.segments: list[Segment] = []
-        self.bytes_sent = 0
-        self._coordinator = coordinator
-        self._on_acknowledged = on_acknowledged
-        self._queue: deque[tuple[int, bytes]] = deque()
-        self._pending_bytes = self._pending = 0
-        self._changed = threading.Condition()
-        self._is_ending = False
-        self._problem: BaseException | None = None
-        self._thread: threading.Thread | None = None
-
-    def send(self, seq: int, body: bytes) -> None:
-        """Returns when the window has room for it. Raises what the sending of earlier ones met."""
-        window = self._coordinator.window
-        with self._changed:
-            while self._problem is None and not window.has_room(self._pending_bytes, self._pending, len(body)):
-                self._changed.wait(1.0)
-            self._raise_problem()
-            self._queue.append((seq, body))
-            self._pending += 1
-            self._pending_bytes += len(body)
-            self._changed.notify_all()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=f"publish-{self.publish_id}", daemon=True)
-            self._thread.start()
-
-    def flush(self) -> None:
-        """Returns when everything sent is durable. Raises BrokerUnavailable, BrokerTimeout, TopicFull,
-        StreamBroken.
-        """
-        with self._changed:
-            while self._problem is None and self._pending:
-                self._changed.wait(1.0)
-            self._raise_problem()
-
-    def _raise_problem(self) -> None:
-        if self._problem is not None:
-            raise self._problem
-
-    def _run(self) -> None:
-        try:
-            while stretch := self._next_stretch():
-                bodies = [body for _, body in stretch]
-                segment = self._coordinator._append(self.topic, self.partition, bodies, self)
-                add_segment(self.segments, segment)
-                size = sum(map(len, bodies))
-                self.bytes_sent += size
-                if self._on_acknowledged is not None:
-                    self._on_acknowledged(stretch[0][0], bodies, segment)
-                with self._changed:
-                    self._pending -= len(bodies)
-                    self._pending_bytes -= size
-                    self._changed.notify_all()
-        except BaseException as problem:
-            with self._changed:
-                self._problem = problem
-                self._changed.notify_all()
-
-    def _next_stretch(self) -> list[tuple[int, bytes]]:
-        """What waits, up to half a window, so that the other half fills while this one is written. [] at the
-        end.
-        """
-        with self._changed:
-            while not self._queue and not self._is_ending:
-                self._changed.wait(1.0)
-            stretch: list[tuple[int, bytes]] = []
-            size = 0
-            limit = self._coordinator.window.bytes // 2
-            while self._queue and (not stretch or size + len(self._queue[0][1]) <= limit):
-                stretch.append(self._queue.popleft())
-                size += len(stretch[-1][1])
-            return stretch
-
-    @property
-    def is_given_up(self) -> bool:
-        return self._is_ending
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self.flush()
-        finally:
-            with self._changed:
-                self._is_ending = True
-                self._queue.clear()
-                self._changed.notify_all()
-            if self._thread is not None:
-                self._thread.join(timeout=10.0)
+FROZEN_AFTER_S = 0.8
 
 
 class Coordinator:
-    """brokers: in order of preference. patience_s: how long a transient failure is tried again before it is
-    raised.
+    """brokers: in order of preference; the first alone is used while it works. also_heard: listened to and read from,
+    never sent to. spool: takes what no broker could; None: it is tried again for `patience_s`, then raised.
 
-    clock: monotonic seconds; pause: sleeps so many seconds.
+    pin: the one broker to send to, by name: no other, no spool. clock: monotonic seconds; pause: sleeps so many.
     """
 
     def __init__(
         self,
         brokers: Sequence[Broker],
         *,
+        also_heard: Sequence[Broker] = (),
+        spool: Spool | None = None,
+        pin: str | None = None,
         window: Window = WINDOW,
         patience_s: float = 30.0,
+        frozen_after_s: float = FROZEN_AFTER_S,
+        rules: Rules | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         if not brokers:
             raise ValueError("a coordinator needs a broker")
         self.window = window
-        self._brokers = {broker.name: broker for broker in brokers}
-        self._patience_s, self._clock, self._pause = patience_s, clock, pause
-        self._ready: set[tuple[str, Topic]] = set()
+        self._brokers = {broker.name: broker for broker in [*brokers, *also_heard]}
+        self._spool = spool if pin is None else None
+        self._patience_s = patience_s
+        self._guards = {name: Guard(broker, frozen_after_s) for name, broker in self._brokers.items()}
         self._notes: deque[str] = deque(maxlen=20)
         self._told: set[str] = set()
+        names = [pin] if pin is not None else [broker.name for broker in brokers]
+        self._routes = Routes(self._guards, Routing.over(names, rules), self._note, clock, pause)
+        self._ears = Ears(list(self._brokers.values()), self._routes.ensure, self._note)
 
     # ---- sending
 
@@ -205,14 +88,54 @@ class Coordinator:
         self,
         tenant: str,
         publish_id: str,
-        on_acknowledged: Callable[[int, list[bytes], Segment], None] | None = None,
+        on_acknowledged: Acknowledged | None = None,
+        earlier: Sequence[Segment] = (),
     ) -> Publisher:
-        """A `with`. Raises BadTenantName."""
-        return Publisher(self, variants_topic(tenant), publish_id, on_acknowledged)
+        """A `with`. earlier: what a stopped attempt of this publication left on brokers. Raises BadTenantName."""
+        return Publisher(self, self.window, variants_topic(tenant), publish_id, on_acknowledged, earlier)
 
     def emit(self, envelope: Envelope, topic: Topic, key: str) -> Segment:
-        """One control message, durable when this returns; equal keys keep their order."""
-        return self._append(topic, partition_for(topic, key), [frame.encode(envelope)], None)
+        """One control message, durable when this returns; equal keys keep their order while one broker is in use."""
+        return self._routes.send(
+            topic, partition_for(topic, key), [frame.encode(envelope)], patience_s=self._patience_s
+        )
+
+    def announce(self, announced: Announcement, *, ts: int, producer: str) -> Announcement | None:
+        """Tell control that a callset is complete. The announcement as it was made, with the places where its chunks
+        are now; None where no broker is left and the spool keeps it.
+        """
+        event = CallsetAnnounced(announced).to_envelope(ts=ts, producer=producer)
+        if self._spool is None:
+            self.emit(event, CALLSETS, str(announced.key))
+            return announced
+        if all(segment.broker != SPOOL for segment in announced.segments):
+            try:
+                body = [frame.encode(event)]
+                self._routes.send(CALLSETS, partition_for(CALLSETS, str(announced.key)), body, patience_s=0.0)
+                return announced
+            except TransientError as problem:
+                self._note(f"an announcement waits in the spool: {problem.message}")
+        self._spool.keep(variants_topic(announced.tenant), announced.publish_id, frame.encode(event))
+        try:
+            return Forwarder(self._spool, self).forward(announced.publish_id)
+        except TransientError:
+            return None
+
+    def discard(self, publish_id: str) -> None:
+        """The publication is given up: what the spool holds of it goes; what brokers hold is left to retention."""
+        if self._spool is not None:
+            self._spool.drop(publish_id)
+
+    def drain(
+        self,
+        is_done: Callable[[Announcement], bool] = lambda _: False,
+        on_forwarded: Callable[[Announcement], None] = lambda _: None,
+    ) -> Drained:
+        """Send what the spool holds, in order. is_done: whether control has a callset's tables already."""
+        if self._spool is None:
+            return Drained()
+        self._spool.sweep()
+        return Forwarder(self._spool, self).drain(is_done, on_forwarded)
 
     def dead_letter(
         self,
@@ -240,133 +163,68 @@ class Coordinator:
 
     def send_again(self, topic: Topic, partition: int, body: bytes) -> Segment:
         """A message as it was, byte for byte, into the partition where it lay; durable when this returns."""
-        return self._append(topic, partition, [body], None)
+        return self._routes.send(topic, partition, [body], patience_s=self._patience_s)
 
-    def _append(self, topic: Topic, partition: int, bodies: Sequence[bytes], publisher: Publisher | None) -> Segment:
-        """On the preferred broker, tried again while transient. A time-out may have landed: receivers drop
-        the repeat.
-        """
-        broker = self._preferred()
-        publish_id = publisher.publish_id if publisher is not None else ""
+    def send_now(
+        self, topic: Topic, partition: int, bodies: Sequence[bytes], publish_id: str, earlier: Sequence[Segment]
+    ) -> Segment:
+        """For the forwarder: on the first broker that takes it, or the error of the last one that did not."""
+        return self._routes.send(topic, partition, bodies, publish_id, earlier, patience_s=0.0)
 
-        def once() -> Segment:
-            self._ensure(broker, topic)
-            try:
-                offsets = broker.append(topic, partition, bodies)
-            except TopicMissing:
-                self._ready.discard((broker.name, topic))  # deleted under us: made anew where that loses nothing
-                if publisher is not None and publisher.segments:
-                    raise
-                self._ensure(broker, topic)
-                offsets = broker.append(topic, partition, bodies)
-            return Segment(
-                broker.name,
-                topic.full_name,
-                broker.incarnation(topic),
-                partition,
-                publish_id,
-                offsets[0],
-                offsets[-1],
+    def send_stretch(
+        self,
+        topic: Topic,
+        partition: int,
+        stretch: Sequence[tuple[int, bytes]],
+        publish_id: str,
+        earlier: Sequence[Segment],
+        is_given_up: Callable[[], bool],
+    ) -> Segment:
+        """For a publisher: on the broker that is chosen now, or in the spool where there is none."""
+        bodies = [body for _, body in stretch]
+        if self._spool is None:
+            return self._routes.send(
+                topic, partition, bodies, publish_id, earlier, is_given_up, patience_s=self._patience_s
             )
+        try:
+            if self._routes.chosen() is not None:
+                return self._routes.send(topic, partition, bodies, publish_id, earlier, is_given_up, patience_s=0.0)
+        except TransientError as problem:
+            if is_given_up():
+                raise
+            self._note(f"no broker is left, the spool is used: {problem.message}")
+        segment = self._spool.append(topic, partition, publish_id, stretch)
+        self._routes.in_use = SPOOL
+        return segment
 
-        return self._patiently(once, lambda: publisher is not None and publisher.is_given_up)
-
-    def _preferred(self) -> Broker:
-        return next(iter(self._brokers.values()))
-
-    def _ensure(self, broker: Broker, topic: Topic) -> None:
-        if (broker.name, topic) not in self._ready:
-            broker.ensure_topics([topic, *CONTROL])
-            self._ready.add((broker.name, topic))
-
-    def _patiently(self, attempt: Callable[[], Answer], is_given_up: Callable[[], bool]) -> Answer:
-        deadline = self._clock() + self._patience_s
-        pause = _PAUSE_FIRST_S
-        while True:
-            try:
-                return attempt()
-            except TransientError:
-                if self._clock() + pause > deadline or is_given_up():
-                    raise
-                self._pause(pause)
-                pause = min(2 * pause, _PAUSE_MOST_S)
+    @property
+    def in_use(self) -> str:
+        """Where the last batch went, or the first one will: a broker's name, or "spool"."""
+        return self._routes.in_use
 
     # ---- hearing
 
     def wait(self, topics: Sequence[Topic], cursor: Cursor, seconds: float) -> list[Message]:
-        """Messages after the cursor, as soon as there are any; [] after so many seconds. At most 8 MiB and
-        one message.
+        """Messages of any broker after the cursor, as soon as there are some; [] after so many seconds. At most 8 MiB
+        and one message of each.
 
-        A topic that is new to the cursor, recreated or regressed is read from its start. Raises
-        BrokerUnavailable.
+        A topic that is new to the cursor, recreated or regressed is read from its start. A broker that is down is
+        named in status() and read from the cursor when it is back. Raises BrokerUnavailable or BrokerTimeout where
+        none answered.
         """
-        broker = self._preferred()
-        positions: dict[tuple[Topic, int], int] = {}
-        for topic in topics:
-            self._ensure(broker, topic)
-            incarnation = broker.incarnation(topic)
-            starts, anomaly = cursor.start(broker.name, topic.full_name, incarnation, broker.end_offsets(topic))
-            if anomaly is not None:
-                self._note(f"{broker.name}: {topic.full_name} was {anomaly}; read again from its start")
-            positions |= {(topic, partition): first for partition, first in starts.items()}
-        deadline = self._clock() + seconds
-        while True:
-            try:
-                return broker.wait(positions, max(0.0, deadline - self._clock()), WAIT_BYTES)
-            except OffsetLost as lost:
-                self._skip_lost(broker, positions, lost)
-
-    def _skip_lost(self, broker: Broker, positions: dict[tuple[Topic, int], int], lost: OffsetLost) -> None:
-        """Retention took messages that nobody had read: go on after them, and say so."""
-        for (topic, partition), first in positions.items():
-            try:
-                broker.read(topic, partition, first, first, 1)
-            except OffsetLost as here:
-                self._note(f"{broker.name}: {topic.full_name}[{partition}] lost {first} to {here.first_available - 1}")
-                positions[topic, partition] = here.first_available
-                return
-        raise lost
+        return self._ears.wait(topics, cursor, seconds)
 
     def read_segment(self, segment: Segment, max_bytes: int = READ_BYTES) -> Iterator[Message]:
-        """Its messages in order, those of other publications between them too; never more than max_bytes at
-        once.
-
-        Raises BrokerUnavailable (also for a broker that is not configured), TopicMissing, TopicRecreated,
-        OffsetRegressed, OffsetLost.
-        """
-        broker = self._brokers.get(segment.broker)
-        if broker is None:
+        """See reading.messages_of. Raises BrokerUnavailable for a broker that is not configured."""
+        guard = self._guards.get(segment.broker)
+        if guard is None:
             raise BrokerUnavailable(
                 where=f"broker {segment.broker[:40]!r}",
-                expected=f"one of {', '.join(self._brokers)}",
+                expected=f"one of {', '.join(self._guards)}",
                 got="a segment on another one",
                 repair="Configure that broker here, or publish the file again.",
             )
-        topic = Topic.parse(segment.topic)
-        where = f"{segment.broker}:{segment.topic}[{segment.partition}]"
-        incarnation = broker.incarnation(topic)
-        if incarnation != segment.incarnation:
-            raise TopicRecreated(
-                where=where,
-                expected=f"incarnation {segment.incarnation}",
-                got=incarnation,
-                repair="What was sent is gone with the old topic: publish the file again.",
-            )
-        end = broker.end_offsets(topic).get(segment.partition, 0)
-        if end <= segment.last_offset:
-            raise OffsetRegressed(
-                where=where,
-                expected=f"messages up to {segment.last_offset}",
-                got=f"an end at {end}",
-                repair="The broker lost messages that it had acknowledged: publish the file again.",
-            )
-        first = segment.first_offset
-        while first <= segment.last_offset:
-            messages = broker.read(topic, segment.partition, first, segment.last_offset, max_bytes)
-            if not messages:
-                return
-            yield from messages
-            first = messages[-1].offset + 1
+        return messages_of(segment, guard, max_bytes)
 
     # ---- itself
 
@@ -376,30 +234,71 @@ class Coordinator:
         return list(self._brokers.values())
 
     def status(self) -> dict[str, Any]:
-        """JSON-ready: each broker's health, which one is in use, and what was noticed lately."""
-        brokers = {}
-        for name, broker in self._brokers.items():
-            health = broker.health()
-            brokers[name] = {
+        """JSON-ready: each broker's health, which one is in use, what the spool holds, what was noticed lately.
+
+        Brokers are asked at once, each for as long as a frozen one is waited for.
+        """
+        healths: dict[str, Any] = {}
+
+        def ask(name: str) -> None:
+            health = self._guards[name].probe()
+            standing = self._routes.standing(name)
+            healths[name] = {
                 "healthy": health.is_healthy,
                 "latency_ms": round(health.latency_ms, 3),
                 "reason": health.reason,
+                "details": dict(health.details),
+                "breaker": standing.breaker.state.value if standing else "",
+                "score": round(standing.score, 3) if standing else None,
+                "heard": self._ears.silent.get(name, "") == "",
             }
-        return {"in_use": self._preferred().name, "brokers": brokers, "notes": list(self._notes)}
 
-    def _note(self, text: str) -> None:
-        """Said once per process and kept for status(): a sensor meets the same anomaly at every tick."""
-        if text not in self._told:
+        askers = [threading.Thread(target=ask, args=(name,), daemon=True) for name in self._brokers]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+        return {
+            "in_use": self.in_use,
+            "brokers": {name: healths[name] for name in self._brokers},
+            "spool": self.spool_status(),
+            "notes": list(self._notes),
+        }
+
+    def spool_status(self) -> dict[str, Any] | None:
+        """JSON-ready; None where there is no spool."""
+        if self._spool is None:
+            return None
+        publications = self._spool.publications()
+        return {
+            "publications": len(publications),
+            "announced": sum(one.announcement is not None for one in publications),
+            "chunks": sum(one.n_left for one in publications),
+            "chunk_bytes": sum(one.bytes_left for one in publications),
+            "used_bytes": self._spool.used_bytes,
+            "max_bytes": self._spool.max_bytes,
+            "oldest": min((one.at for one in publications), default=None),
+        }
+
+    def _note(self, text: str, always: bool = False) -> None:
+        """Said once per process, unless `always`, and kept for status(): a sensor meets the same at every tick."""
+        if always or text not in self._told:
             self._told.add(text)
             self._notes.append(text)
             log.warning("%s", text)
 
     def close(self) -> None:
+        self._ears.close()
+        self._routes.close()
+        for guard in self._guards.values():
+            guard.close()
         for broker in self._brokers.values():
             try:
                 broker.close()
             except PipelineError as problem:
                 log.warning("%s", problem)
+        if self._spool is not None:
+            self._spool.close()
 
     def __enter__(self) -> Self:
         return self

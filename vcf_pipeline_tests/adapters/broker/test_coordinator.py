@@ -132,6 +132,8 @@ def test_leaving_by_an_exception_ends_the_thread_without_waiting_for_the_broker(
     with pytest.raises(KeyboardInterrupt), coordinator.publisher("t", "p") as publisher:
         publisher.send(0, b"a")
         raise KeyboardInterrupt
+    assert not any(thread.name == "publish-p" for thread in threading.enumerate())
+    coordinator.close()
     assert threading.active_count() == before
 
 
