@@ -9,7 +9,7 @@ BENCH_SOURCE ?= vcf_pipeline_tests/data/slivar__ashk-trio.vcf.gz
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check acceptance dev bench lock clean
+.PHONY: help setup demo test check acceptance chaos dev bench lock clean
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -32,7 +32,7 @@ demo: setup ## real VCFs by stream and by batch, equal results, and what is in t
 	@$(BIN)/vcf-pipeline demo
 
 test: check ## checks, then every quick test
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not acceptance" $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not acceptance and not chaos" $(PYTEST_ARGS)
 
 check: setup ## ruff, mypy, the direction of imports, the rules of the house
 	$(BIN)/ruff check .
@@ -43,6 +43,9 @@ check: setup ## ruff, mypy, the direction of imports, the rules of the house
 
 acceptance: setup ## the full lists, many minutes; ends with a table
 	$(BIN)/python -m pytest -m acceptance -p vcf_pipeline_tests.acceptance_table --timeout=3600 $(PYTEST_ARGS)
+
+chaos: setup ## real brokers killed, frozen and restarted at random under real senders, many minutes
+	$(BIN)/python -m pytest -s -m chaos --timeout=5400 $(PYTEST_ARGS)
 
 dev: setup ## Dagster's web server and daemon, with the sensors listening
 	@exports=$$($(BIN)/vcf-pipeline env) && eval "$$exports" && \
