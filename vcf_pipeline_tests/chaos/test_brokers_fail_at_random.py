@@ -164,10 +164,15 @@ def test_every_callset_arrives_once_however_brokers_fail(
         home.parent.mkdir()
     with ThreadPoolExecutor(SENDERS) as pool:
         breaking.start()
-        sending = [pool.submit(send, home, files[number::SENDERS], settings) for number, home in enumerate(homes)]
-        repeats = [repeat for one in sending for repeat in one.result()]
-    breaking.join() if len(faults.done) >= FAULTS else faults.ending.set()
-    breaking.join()
+        sending = [
+            pool.submit(send, home, files[number::SENDERS], settings, faults) for number, home in enumerate(homes)
+        ]
+        try:
+            repeats = [repeat for one in sending for repeat in one.result()]
+        finally:
+            while_sending = len(faults.done)
+            faults.ending.set()
+            breaking.join()
     for server in by_name.values():
         server.start()
     for home in homes:
