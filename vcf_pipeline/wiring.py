@@ -123,11 +123,13 @@ class Sender:
         stream = self.settings.stream
         brokers = list(self._brokers) if self._brokers is not None else configured_brokers(self.settings, self.home)
         also_heard = _embedded_too(self.settings, self.home, brokers, self._pin) if self._brokers is None else []
+        # beside the embedded log alone nothing is spooled, but what was spooled before leaves by it
+        has_spool = any(broker.name != "embedded" for broker in brokers) or self.spool.path.exists()
         _check_pin(self._pin, [broker.name for broker in [*brokers, *also_heard]])
         return Coordinator(
             brokers,
             also_heard=also_heard,
-            spool=self.spool if any(broker.name != "embedded" for broker in brokers) else None,
+            spool=self.spool if has_spool else None,
             pin=self._pin,
             patience_s=stream.reconnect_s,
             frozen_after_s=stream.frozen_after_s,

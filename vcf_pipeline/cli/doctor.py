@@ -64,7 +64,7 @@ def doctor(call: Call) -> int:
         if settings.home.is_dir():
             findings += [
                 _checked("ledger", lambda: _ledger(control)),
-                _checked("broker", lambda: _broker(control)),
+                *_brokers(control),
                 _checked("tables", lambda: _tables(control)),
                 _checked("stores", lambda: _stores(control)),
                 _checked("daemon", lambda: _daemon(control)),
@@ -155,11 +155,29 @@ def _ledger(control: Control) -> Finding:
     return Finding("ledger", "note" if counts.get("failed") else "ok", text)
 
 
-def _broker(control: Control) -> Finding:
-    brokers = control.coordinator.status()["brokers"]
-    wrong = [name for name, health in brokers.items() if not health["healthy"]]
-    text = ", ".join(f"{name} {health['reason'] or 'healthy'}" for name, health in brokers.items())
-    return Finding("broker", "wrong" if wrong else "ok", text)
+def _brokers(control: Control) -> list[Finding]:
+    """A row for each broker, and one for the spool where something waits. One of several that fails is a note: what
+    is sent goes elsewhere.
+    """
+    try:
+        status = control.coordinator.status()
+    except Exception as error:
+        return [Finding("broker", "wrong", one_line(str(error) or type(error).__name__))]
+    can_do_without = any(health["healthy"] for health in status["brokers"].values())
+    findings = []
+    for name, health in status["brokers"].items():
+        facts = [f"{what} {text}" for what, text in health["details"].items()]
+        if health["healthy"]:
+            text = ", ".join(["healthy", f"{health['latency_ms']:.1f} ms", *facts])
+            findings.append(Finding(f"broker {name}", "ok", text))
+        else:
+            text = ", ".join([one_line(health["reason"]) or "not healthy", *facts])
+            findings.append(Finding(f"broker {name}", "note" if can_do_without else "wrong", text))
+    spool = status["spool"]
+    if spool is not None and spool["publications"]:
+        text = f"{spool['announced']:,} callsets wait for a broker, {spool['used_bytes'] / 1e6:,.1f} MB"
+        findings.append(Finding("spool", "note", f"{text}; send them with: vcf-pipeline spool drain"))
+    return findings
 
 
 def _tables(control: Control) -> Finding:

@@ -60,11 +60,14 @@ class Meter:
         if self._bars is not None:
             self._bars.stop()
 
-    def show(self, stage: str, done: int, total: int, unit: str, records: int = 0) -> None:
-        """done of total (0: nobody knows) units of a stage; records as far as they are counted."""
+    def show(self, stage: str, done: int, total: int, unit: str, records: int = 0, via: str = "") -> None:
+        """done of total (0: nobody knows) units of a stage; records as far as they are counted; via: which broker."""
         if STOP_ASKED.is_set():
             raise KeyboardInterrupt
         counted = f"{records:,} records" if records else _amount(done, unit)
+        if via:
+            seconds = time.monotonic() - self._started
+            counted += f", {records / seconds:,.0f}/s via {via}" if seconds > 1.0 and records else f" via {via}"
         if self._bars is not None:
             task = self._tasks.get(stage)
             if task is None:

@@ -4,6 +4,7 @@ inbox.py           files of the inbox folder that nobody has looked at
 register.py        a file → callset in the ledger; same bytes, same callset
 publish.py         a file → chunks, then the announcement
 publish_state.py   what a sender remembers of a publication, to go on after a kill
+forward.py         what waits in the spool → brokers
 receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
 triage.py          parsed_variants → triaged_variants

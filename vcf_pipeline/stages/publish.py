@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
 from vcf_pipeline.adapters.broker.publisher import Publisher
+from vcf_pipeline.adapters.broker.spool import SPOOL
 from vcf_pipeline.adapters.objects import content_sha256
 from vcf_pipeline.adapters.vcf_files.reader import open_reader
 from vcf_pipeline.domain.errors import InputRefused, StreamBroken, TopicMissing, TopicRecreated, UsageError
@@ -126,6 +128,10 @@ def publish_callset(
         known = receipts.announcement(key)
         if known is not None and not _may_publish(known, settings, replace, path):
             return _published_before(known, shown, time.perf_counter() - started)
+    waiting = coordinator.waiting(key)
+    if waiting is not None and waiting.settings_fingerprint == settings.fingerprint():
+        report = _published_before(waiting, shown, time.perf_counter() - started)
+        return replace_fields(report, broker=SPOOL, is_spooled=True)
     publication = _Publication(path, key, sha256, settings, coordinator, now, progress)
     with PublishState.opened(state_dir, tenant, sha256, settings, PRODUCER + " " + _version()) as state:
         _send_whole(publication, state, new_id)

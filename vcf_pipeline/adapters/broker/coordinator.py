@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
-from vcf_pipeline.adapters.broker.forwarder import Drained, Forwarder
+from vcf_pipeline.adapters.broker.forwarder import Drained, Forwarder, announcement_of
 from vcf_pipeline.adapters.broker.guard import Guard
 from vcf_pipeline.adapters.broker.listening import Ears
 from vcf_pipeline.adapters.broker.port import Broker, Message
@@ -28,6 +28,7 @@ from vcf_pipeline.domain.errors import (
     PipelineError,
     TransientError,
 )
+from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement, Segment
 from vcf_pipeline.domain.stream.cursor import Cursor
@@ -125,6 +126,12 @@ class Coordinator:
         """The publication is given up: what the spool holds of it goes; what brokers hold is left to retention."""
         if self._spool is not None:
             self._spool.drop(publish_id)
+
+    def waiting(self, key: PartitionKey) -> Announcement | None:
+        """The callset's newest announcement that the spool keeps."""
+        publications = self._spool.publications() if self._spool is not None else []
+        kept = [announcement_of(one) for one in publications if one.announcement is not None]
+        return next((announced for announced in reversed(kept) if announced.key == key), None)
 
     def drain(
         self,
