@@ -79,6 +79,7 @@ def parsed_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam
 def _parse(
     context: dg.AssetExecutionContext, control: Control, callset: "Callset", path: str, *, force: bool
 ) -> StepOutcome:
+    from vcf_pipeline.stages.dead_letters import bury_announcement
     from vcf_pipeline.stages.parse import parse_callset, stored_report
 
     def progress(done: int, total: int, records: int) -> None:
@@ -107,7 +108,10 @@ def _parse(
                 context.log.warning(str(error))
     if report is None:
         # A source that may come back decides before one that is gone, else the one that ought to have been there.
-        raise next((error for error in lost if isinstance(error, TransientError)), lost[0])
+        decisive = next((error for error in lost if isinstance(error, TransientError)), lost[0])
+        if isinstance(decisive, StreamBroken) and (announced := _announced(control, callset)) is not None:
+            bury_announcement(control.coordinator, announced, control.ledger.announced_at(announced), decisive)
+        raise decisive
     manifest = report.manifest
     metadata: dict[str, Any] = {
         "dagster/row_count": report.alleles,

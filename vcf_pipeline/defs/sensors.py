@@ -9,7 +9,9 @@ import dagster as dg
 from vcf_pipeline.defs.jobs import variants_job
 from vcf_pipeline.defs.partitions import CALLSETS
 from vcf_pipeline.defs.runs_in_progress import RANGE_END, RANGE_START, partitions_in_progress
+from vcf_pipeline.domain.errors import UnreadableMessage
 from vcf_pipeline.domain.stream import topics
+from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Cursor
 from vcf_pipeline.domain.stream.events import Heard, heard
 from vcf_pipeline.domain.stream.run_plan import Limits, Progress, RunPlanned, View, plan_runs
@@ -32,7 +34,9 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
     plan = plan_runs(messages, _view(context.instance, control, messages), cursor, limits)
     for letter in plan.dead_letters:
         context.log.error(f"{letter.place}: {letter.reason}")
-        control.coordinator.dead_letter(letter.body, origin=str(letter.place), reason=letter.reason)
+        control.coordinator.dead_letter(
+            letter.body, origin=str(letter.place), reason=letter.reason, code=UnreadableMessage.code
+        )
     return dg.SensorResult(
         dynamic_partitions_requests=[CALLSETS.build_add_request(list(plan.partition_keys))]
         if plan.partition_keys
@@ -51,7 +55,7 @@ def run_request(run: RunPlanned) -> dg.RunRequest:
     return dg.RunRequest(run_key=run.key, tags={**run.tags, RANGE_START: first, RANGE_END: last})
 
 
-def _view(instance: dg.DagsterInstance, control: Control, messages: list[Heard]) -> View:
+def _view(instance: dg.DagsterInstance, control: Control, messages: list[Heard[Announcement]]) -> View:
     """The ledger's answer to each announcement, which it records in the same step: the first complete one wins.
 
     Recorded before the cursor moves, so that a tick that dies loses nothing and repeats nothing.
@@ -62,10 +66,10 @@ def _view(instance: dg.DagsterInstance, control: Control, messages: list[Heard])
     in_progress = partitions_in_progress(instance, partitions)
     progress: dict[str, Progress] = {}
     for message in messages:
-        announced = message.announcement
+        announced = message.event
         if announced is None:
             continue
-        verdict = control.ledger.record_announcement(announced)
+        verdict = control.ledger.record_announcement(announced, str(message.place))
         callset = control.ledger.callset(announced.key)
         if verdict == "superseded" or callset is None:
             progress[announced.id] = Progress("forgotten")
@@ -77,7 +81,7 @@ def _view(instance: dg.DagsterInstance, control: Control, messages: list[Heard])
             progress[announced.id] = Progress("in_flight", callset.generation)
         elif callset.state in ("running", "failed"):
             # It was tried and has no run: in a range again, it could fail the others once more.
-            progress[announced.id] = Progress("range_failed", callset.generation)
+            progress[announced.id] = Progress("range_failed", callset.generation, attempts=callset.attempts)
         else:
             progress[announced.id] = Progress("none", callset.generation)
     return View(progress, partitions)

@@ -9,6 +9,7 @@ receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
 triage.py          parsed_variants → triaged_variants
 load.py            a callset's tables → a store, under a lease
+dead_letters.py    hear, read, replay and discard what could not be processed
 topology.py        the topics on every broker: look, apply
 complete.py        every table written and both stores current → done
 query.py           a query object → rows of stores and tables

@@ -7,21 +7,25 @@ batch and a few messages. Not here: the tables' digest, which parse compares; re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
-from vcf_pipeline.domain.errors import MissingChunks, StreamBroken, UnreadableMessage
+from vcf_pipeline.adapters.broker.port import Message
+from vcf_pipeline.domain.errors import MissingChunks, PipelineError, StreamBroken, UnreadableMessage
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement, is_repeat, missing_seqs
 from vcf_pipeline.domain.stream.chunks import HEADER, BatchAssembler, Sent
 from vcf_pipeline.domain.stream.envelope import Envelope
+from vcf_pipeline.domain.stream.events import place_of
 from vcf_pipeline.domain.vcf.assembly import Assembly
 from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
+log = logging.getLogger(__name__)
 MAX_AHEAD_BYTES = 32 << 20
 """Messages that came before their turn and are kept until it comes."""
 REPAIR = "Publish the file again; it gets a new publication."
@@ -132,8 +136,9 @@ class ReceivedSource:
             for message in self._coordinator.read_segment(segment):
                 try:
                     envelope = frame.decode(message.body)
-                except UnreadableMessage:
-                    continue  # somebody else's, or ours and then its number is missing
+                except UnreadableMessage as problem:
+                    self._bury(message, problem)  # somebody else's, or ours and then its number is missing
+                    continue
                 if envelope.publish_id != announced.publish_id or envelope.tenant != announced.tenant:
                     continue
                 if envelope.seq >= announced.n_chunks:
@@ -144,6 +149,19 @@ class ReceivedSource:
                         repair=REPAIR,
                     )
                 yield envelope
+
+    def _bury(self, message: Message, problem: UnreadableMessage) -> None:
+        """A dead letter of what lies in the tenant's topic and cannot be read; without one the reading goes on."""
+        try:
+            self._coordinator.dead_letter(
+                message.body,
+                origin=str(place_of(message)),
+                reason=problem.message,
+                code=problem.code,
+                tenant=self.announcement.tenant,
+            )
+        except PipelineError as unable:
+            log.warning("no dead letter of %s: %s", place_of(message), unable)
 
 
 def _missing(announced: Announcement, seqs: list[int]) -> MissingChunks:

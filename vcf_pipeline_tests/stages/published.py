@@ -67,4 +67,4 @@ def published(
 
 def announcements(coordinator: Coordinator) -> list[Announcement]:
     messages = heard(coordinator.wait([CALLSETS], Cursor(), 0.0))
-    return [message.announcement for message in messages if message.announcement is not None]
+    return [message.event for message in messages if message.event is not None]

@@ -39,10 +39,11 @@ class Announcements:
 
     database: Database
 
-    def record_announcement(self, announced: Announcement) -> Verdict:
+    def record_announcement(self, announced: Announcement, place: str | None = None) -> Verdict:
         """accepted: the callset is to be read from it. repeated: it, or an equal one before it, is recorded already.
 
         superseded: it was recorded before a forget, or an older publication with other settings came late.
+        place: where it was heard, kept for a dead letter; a sender who records what it sends does not know it.
         """
         table = schema.announcements
         key = announced.key
@@ -52,6 +53,8 @@ class Announcements:
             generation = callset.generation if callset is not None else 0
             before = connection.execute(sa.select(table).where(table.c.id == announced.id)).one_or_none()
             if before is not None:
+                if place is not None and before.place != place:
+                    connection.execute(sa.update(table).where(table.c.id == announced.id).values(place=place))
                 if before.generation != generation or (callset is not None and callset.state == "forgotten"):
                     return "superseded"
                 rival = self._accepted(connection, key, generation)
@@ -78,6 +81,7 @@ class Announcements:
                     is_accepted=verdict == "accepted",
                     body=json.dumps(announced.to_dict()),
                     recorded_at=now,
+                    place=place,
                 )
             )
             if verdict == "accepted":
@@ -89,6 +93,13 @@ class Announcements:
         with self.database.reading() as connection:
             callset = get(connection, key)
             return None if callset is None else self._accepted(connection, key, callset.generation)
+
+    def announced_at(self, announced: Announcement) -> str | None:
+        """Where it was heard last, as str(Place)."""
+        table = schema.announcements
+        with self.database.reading() as connection:
+            query = sa.select(table.c.place).where(table.c.id == announced.id)
+            return connection.execute(query).scalar_one_or_none()
 
     def claim_publication(self, tenant: str, callset_id: str, publish_id: str, settings_fingerprint: str) -> Claim:
         """Ask to be the one who announces. A claim whose holder died before announcing goes to the next."""

@@ -1,4 +1,4 @@
-"""Ledger: the small durable facts behind one door. Not here: the parts (callsets, announcements, leases, loads)."""
+"""Ledger: the small durable facts behind one door. Not here: the parts (callsets, announcements, …)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager
 from vcf_pipeline.adapters.ledger.announcements import Announcements
 from vcf_pipeline.adapters.ledger.callsets import Callsets
 from vcf_pipeline.adapters.ledger.database import Database
+from vcf_pipeline.adapters.ledger.dead_letters import DeadLetters
 from vcf_pipeline.adapters.ledger.leases import Lease, lease
 from vcf_pipeline.adapters.ledger.loads import Loads
 
 
-class Ledger(Callsets, Announcements, Loads):
+class Ledger(Callsets, Announcements, Loads, DeadLetters):
     """One per process. Every method is one short transaction; any may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:

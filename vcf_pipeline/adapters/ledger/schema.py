@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0001"
+REVISION = "0002"
 metadata = sa.MetaData()
 
 callsets = sa.Table(
@@ -51,6 +51,7 @@ announcements = sa.Table(
     sa.Column("is_accepted", sa.Boolean, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("recorded_at", sa.Float, nullable=False),
+    sa.Column("place", sa.Text),
 )
 sa.Index("announcements_by_callset", announcements.c.tenant, announcements.c.callset_id)
 
@@ -115,4 +116,32 @@ graph_queue = sa.Table(
     sa.Column("tenant", sa.String(39), primary_key=True),
     sa.Column("callset_id", sa.String(16), primary_key=True),
     sa.Column("digest", sa.Text, nullable=False),
+)
+
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("tenant", sa.String(39), nullable=False),
+    sa.Column("callset_id", sa.String(16), nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("origin_topic", sa.String(100), nullable=False),
+    sa.Column("code", sa.String(40), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("is_cut", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String(9), nullable=False),
+    sa.Column("replays", sa.Integer, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("first_at", sa.Float, nullable=False),
+    sa.Column("last_at", sa.Float, nullable=False),
+)
+sa.Index("dead_letters_by_state", dead_letters.c.state, dead_letters.c.last_at)
+
+cursors = sa.Table(
+    "cursors",
+    metadata,
+    sa.Column("name", sa.String(60), primary_key=True),
+    sa.Column("cursor", sa.Text, nullable=False),
 )

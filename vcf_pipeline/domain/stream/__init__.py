@@ -7,7 +7,8 @@ envelope.py       the msgpack frame: encode, bounded decode
 columns.py        frames ↔ Arrow IPC under zstd: what the wire leaves out and how it comes back
 chunks.py         ParsedBatch ↔ bodies of data messages, cut to size
 announcement.py   segments, counts, digest; which seq is missing or doubled
-events.py         bodies of control messages, one dataclass per kind
+stage_events.py   what stages tell each other and listeners, one dataclass per kind
+events.py         the kinds of control message, each in its topic, and hearing them
 cursor.py         next offsets by broker, incarnation, partition ↔ JSON
 dead_letters.py   what could not be processed: the letter, which of them are meant, whether one can go back
 run_plan.py       (messages, ledger's view, cursor) → runs, new cursor; what to ask for again

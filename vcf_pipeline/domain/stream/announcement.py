@@ -5,6 +5,7 @@ Not here: how the chunks are read (stages/receive.py); whether a run follows (ru
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -14,6 +15,8 @@ from vcf_pipeline.domain.identity import PartitionKey, announcement_id, check_te
 from vcf_pipeline.domain.stream.topics import Topic
 
 MAX_SEGMENTS = 10_000
+MAX_COUNT = 1 << 62
+MAX_SETTINGS = 20_000
 SEGMENT_GAP = 16
 """Foreign messages that one segment may span: the reader filters by publish_id, and a segment per message is
 worse.
@@ -49,7 +52,7 @@ class Segment:
         """Raises UnreadableMessage."""
         values = _typed(cls, record)
         segment = cls(**values)
-        if segment.partition < 0 or not 0 <= segment.first_offset <= segment.last_offset:
+        if segment.partition < 0 or not 0 <= segment.first_offset <= segment.last_offset <= MAX_COUNT:
             raise UnreadableMessage(
                 where="segment", expected="0 <= first_offset <= last_offset", got=repr(dict(record))[:200]
             )
@@ -136,6 +139,9 @@ def _check(announcement: Announcement) -> None:
         faults.append(f"id {announcement.id!r} where {expected!r} follows from the publication")
     if not announcement.n_chunks > 0 or min(announcement.records, announcement.alleles, announcement.rejected) < 0:
         faults.append("counts below zero")
+    counts = ("size_bytes", "n_chunks", "records", "alleles", "rejected")
+    faults += [f"{name} above {MAX_COUNT}" for name in counts if getattr(announcement, name) > MAX_COUNT]
+    faults += _unfit_texts(announcement)
     if announcement.rejected > announcement.records:
         faults.append("more rejected records than records")
     for segment in announcement.segments:
@@ -146,6 +152,35 @@ def _check(announcement: Announcement) -> None:
     if faults:
         raise UnreadableMessage(where="announcement", got="; ".join(faults[:3]))
 
+
+def _unfit_texts(announcement: Announcement) -> list[str]:
+    """Texts that the ledger could not keep: one message of these would otherwise stop a sensor at it for ever."""
+    faults = [
+        f"a {name} of {len(value)} characters, or with a NUL among them"
+        for name, most in _LONGEST.items()
+        if (value := getattr(announcement, name) or "") and (len(value) > most or "\0" in value)
+    ]
+    try:
+        settings = json.dumps(announcement.reader_settings)
+    except (TypeError, ValueError):
+        return [*faults, "reader_settings that are no JSON"]
+    if len(settings) > MAX_SETTINGS or "\\u0000" in settings:
+        faults.append(f"reader_settings of {len(settings)} characters")
+    return faults
+
+
+_LONGEST = {
+    "publish_id": 36,
+    "correlation_id": 36,
+    "settings_fingerprint": 16,
+    "sha256": 64,
+    "digest": 35,
+    "label": 1000,
+    "uri": 10_000,
+    "assembly": 200,
+    "vcf_version": 40,
+    "created_at": 40,
+}
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),

@@ -202,7 +202,7 @@ class Wanted:
     until: float | None = None
     callset: str | None = None
     tenant: str | None = None
-    states: Sequence[State] = ("open",)
+    states: Sequence[str] = ("open",)
 
     @property
     def is_everything(self) -> bool:

@@ -1,14 +1,14 @@
-"""Bodies of control messages, one dataclass per kind, and what was heard on a control topic.
+"""The kinds of control message, each in its topic, and what was heard there.
 
-Not here: the frame (envelope.py); what an announcement says (announcement.py); which runs follow
-(run_plan.py).
+Not here: the frame (envelope.py); what an announcement says (announcement.py), or another event (stage_events.py);
+which runs follow (run_plan.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgpack
 
@@ -17,23 +17,25 @@ from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Place
 from vcf_pipeline.domain.stream.envelope import Envelope
-from vcf_pipeline.domain.stream.topics import Topic
+from vcf_pipeline.domain.stream.stage_events import (
+    AnalysisDone,
+    AnalysisRequested,
+    CacheInvalidated,
+    Notification,
+    StageEvent,
+    WriteRequested,
+)
+from vcf_pipeline.domain.stream.topics import (
+    ANALYSIS_REQUESTS,
+    ANALYSIS_RESULTS,
+    CACHE_EVENTS,
+    CALLSETS,
+    DATABASE_WRITES,
+    USER_NOTIFICATIONS,
+    Topic,
+)
 
 CALLSET_ANNOUNCED = "callset/announced"
-ANALYSIS_REQUESTED = "analysis/requested"
-ANALYSIS_DONE = "analysis/done"
-WRITE_REQUESTED = "write/requested"
-CACHE_INVALIDATED = "cache/invalidated"
-NOTIFICATION = "notification"
-KINDS: dict[str, str] = {
-    CALLSET_ANNOUNCED: "vcf-callsets",
-    ANALYSIS_REQUESTED: "ai-analysis-requests",
-    ANALYSIS_DONE: "ai-analysis-results",
-    WRITE_REQUESTED: "database-writes",
-    CACHE_INVALIDATED: "cache-events",
-    NOTIFICATION: "user-notifications",
-}
-"""Every kind of control message, and the topic it stands in."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,35 @@ class Placed(Protocol):
     def body(self) -> bytes: ...
 
 
+Event = TypeVar("Event", bound=Announcement | StageEvent)
+StageEventKind = TypeVar("StageEventKind", bound=StageEvent)
+
+STAGE_EVENTS: dict[str, type[StageEvent]] = {
+    ANALYSIS_REQUESTS.name: AnalysisRequested,
+    ANALYSIS_RESULTS.name: AnalysisDone,
+    DATABASE_WRITES.name: WriteRequested,
+    CACHE_EVENTS.name: CacheInvalidated,
+    USER_NOTIFICATIONS.name: Notification,
+}
+"""The event that each control topic carries, beside the announcements of `vcf-callsets` and the dead letters."""
+
+KINDS: dict[str, str] = {
+    CALLSET_ANNOUNCED: CALLSETS.name,
+    **{event.KIND: topic for topic, event in STAGE_EVENTS.items()},
+}
+"""Every kind of control message, and the topic it stands in."""
+
+
+def topic_of(event: StageEvent) -> Topic:
+    return Topic(KINDS[event.KIND])
+
+
 @dataclass(frozen=True)
-class Heard:
-    """One message of `vcf-callsets`, decoded: an announcement, or the reason why it is none."""
+class Heard(Generic[Event]):
+    """One message of a control topic, decoded: its event, or the reason why it is none."""
 
     place: Place
-    announcement: Announcement | None
+    event: Event | None
     reason: str = ""
     body: bytes = b""
 
@@ -104,15 +129,48 @@ def place_of(message: Placed) -> Place:
     return Place(message.broker, message.topic.full_name, message.incarnation, message.partition, message.offset)
 
 
-def heard(messages: Iterable[Placed]) -> list[Heard]:
-    """Every message decoded, in order; one that cannot be read keeps its place, its body and the reason."""
+def heard(messages: Iterable[Placed]) -> list[Heard[Announcement]]:
+    """Every message of `vcf-callsets`, in order; one that cannot be read keeps its place, its body and the reason."""
+    return _heard(messages)
+
+
+def heard_events(kind: type[StageEventKind], messages: Iterable[Placed]) -> list[Heard[StageEventKind]]:
+    """The same of a topic of stage events. What stands in a topic but is not of its kind cannot be read there."""
+    answer: list[Heard[StageEventKind]] = _heard(messages)
+    for one in answer:
+        assert one.event is None or isinstance(one.event, kind)  # noqa: S101 - asked for on its own topic
+    return answer
+
+
+def _heard(messages: Iterable[Placed]) -> list[Any]:
     answer = []
     for message in messages:
         place = place_of(message)
         try:
-            event = CallsetAnnounced.from_envelope(frame.decode(message.body))
+            answer.append(Heard(place, read_event(message.topic, message.body)))
         except UnreadableMessage as problem:
             answer.append(Heard(place, None, problem.message, message.body))
-        else:
-            answer.append(Heard(place, event.announcement))
     return answer
+
+
+def read_event(topic: Topic, body: bytes) -> Any:
+    """The event that a message of a control topic carries. Raises UnreadableMessage."""
+    envelope = frame.decode(body)
+    if topic == CALLSETS:
+        return CallsetAnnounced.from_envelope(envelope).announcement
+    kind = STAGE_EVENTS.get(topic.name)
+    if kind is None:
+        raise UnreadableMessage(where=topic.full_name, expected="a topic of events", got=repr(envelope.kind[:80]))
+    return kind.from_envelope(envelope)
+
+
+def why_unreadable(topic: Topic, body: bytes) -> str:
+    """Why this message says nothing in this topic, "" where it can be read. Of data, the frame alone is asked."""
+    try:
+        if topic.rule.is_per_tenant:
+            frame.decode(body)
+        else:
+            read_event(topic, body)
+    except UnreadableMessage as problem:
+        return problem.message
+    return ""

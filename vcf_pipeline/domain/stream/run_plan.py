@@ -11,12 +11,12 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal
 
 from vcf_pipeline.domain.identity import PartitionKey
-from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Cursor, Place
-from vcf_pipeline.domain.stream.events import Heard
+from vcf_pipeline.domain.stream.events import Event, Heard
+from vcf_pipeline.domain.stream.stage_events import StageEvent
 
 State = Literal["none", "in_flight", "done", "refused", "forgotten", "range_failed"]
 
@@ -33,12 +33,14 @@ class Progress:
     none: nothing of this callset and generation was started. in_flight: a run of it is queued or going on, or
     another publication of it was accepted before. done: materialised, with `digest`. refused: final.
     forgotten: this publish_id was recorded before the callset was forgotten. range_failed: a run over a range
-    that held it failed. generation: the one that control gives this announcement.
+    that held it failed. generation: the one that control gives this announcement. attempts: how often a run of it
+    has failed, so that one who sends the event again after a fix gets a run that Dagster has not had.
     """
 
     state: State = "none"
     generation: int = 0
     digest: str = ""
+    attempts: int = 0
 
 
 NONE = Progress()
@@ -46,7 +48,7 @@ NONE = Progress()
 
 @dataclass(frozen=True)
 class View:
-    """progress: by Announcement.id; one that is not in it is `none`, generation 0.
+    """progress: by the event's id; one that is not in it is `none`, generation 0.
 
     partitions: Dagster's keys of `callsets`, in the order in which it lists them: a range follows that order.
     """
@@ -99,12 +101,12 @@ class DeadLetter:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[Event]):
     """accepted: to be recorded in the ledger before `cursor` is returned. partition_keys: to be added, in
     this order.
     """
 
-    accepted: tuple[Announcement, ...]
+    accepted: tuple[Event, ...]
     runs: tuple[RunPlanned, ...]
     partition_keys: tuple[str, ...]
     cursor: Cursor
@@ -118,26 +120,27 @@ class _Pending:
     digest: str
     correlation_id: str
     may_range: bool
+    heard_again: int = 0
 
 
 def plan_runs(
-    messages: Sequence[Heard],
+    messages: Sequence[Heard[Event]],
     view: View,
     cursor: Cursor,
     limits: Limits = LIMITS,
     *,
     stage: str = "variants",
-) -> Plan:
-    """Which runs the heard announcements ask for. Repeats, and what is done, in flight, refused or forgotten,
-    ask none.
+) -> Plan[Event]:
+    """Which runs the heard events ask for, in whichever stage. Repeats, and what is done, in flight, refused or
+    forgotten, ask none.
 
     A done callset that is announced with another digest (published again with other reader settings) runs
     again.
     """
-    accepted: list[Announcement] = []
+    accepted: list[Event] = []
     pending: dict[str, _Pending] = {}
     for message in messages:
-        announced = message.announcement
+        announced = message.event
         if announced is None:
             continue
         key = str(announced.key)
@@ -151,6 +154,7 @@ def plan_runs(
             announced.digest,
             announced.correlation_id,
             may_range=progress.state != "range_failed",
+            heard_again=progress.attempts,
         )
     new = _missing(list(pending), view.partitions)
     return Plan(
@@ -159,17 +163,34 @@ def plan_runs(
         partition_keys=tuple(new),
         cursor=cursor.after(message.place for message in messages),
         dead_letters=tuple(
-            DeadLetter(message.place, message.reason, message.body)
-            for message in messages
-            if message.announcement is None
+            DeadLetter(message.place, message.reason, message.body) for message in messages if message.event is None
         ),
     )
 
 
-def _asks_for_a_run(announced: Announcement, progress: Progress) -> bool:
+def _asks_for_a_run(announced: Event, progress: Progress) -> bool:
     if progress.state == "done":
         return progress.digest != announced.digest
     return progress.state in ("none", "range_failed")
+
+
+def stage_progress(
+    event: StageEvent, *, generation: int | None, current: str, done: str, has_run: bool, has_failed: bool = False
+) -> Progress:
+    """How far control is with what an event of a stage asks for.
+
+    generation: the callset's, None for one that is unknown or forgotten. current: digest of the manifest that the
+    event is about, as it is now. done: digest of the one that the stage's result was made from, "" without a result.
+    An event about another generation, or about a manifest that was replaced since, is no longer anybody's business:
+    the new one has an event of its own.
+    """
+    if generation is None or event.generation != generation or event.digest != current:
+        return Progress("forgotten", generation or 0)
+    if done == event.digest:
+        return Progress("done", generation, done)
+    if has_run:
+        return Progress("in_flight", generation)
+    return Progress("range_failed" if has_failed else "none", generation)
 
 
 def _missing(keys: Sequence[str], partitions: Sequence[str]) -> list[str]:
@@ -222,15 +243,17 @@ def _stretches(pending: Mapping[str, _Pending], partitions: Sequence[str]) -> li
     return stretches
 
 
-def run_key(stage: str, partition_key: str, generation: int, digest: str, attempt: int = 0) -> str:
-    """`stage/callset/generation/digest`, with `/attempt-n` when reconciling asks."""
-    suffix = f"/attempt-{attempt}" if attempt else ""
+def run_key(stage: str, partition_key: str, generation: int, digest: str, attempt: int = 0, again: int = 0) -> str:
+    """`stage/callset/generation/digest`, with `/attempt-n` when reconciling asks, `/again-n` when the event was heard
+    again after n failures.
+    """
+    suffix = f"/attempt-{attempt}" if attempt else f"/again-{again}" if again else ""
     return f"{stage}/{partition_key}/{generation}/{digest}{suffix}"
 
 
 def _single(one: _Pending, stage: str, attempt: int = 0) -> RunPlanned:
     return RunPlanned(
-        key=run_key(stage, one.key, one.generation, one.digest, attempt),
+        key=run_key(stage, one.key, one.generation, one.digest, attempt, one.heard_again),
         partition_keys=(one.key,),
         tags={PATH_TAG: "stream", CORRELATION_TAG: one.correlation_id, TENANT_TAG: _tenant(one.key)},
         correlation_id=one.correlation_id,

@@ -1,4 +1,5 @@
 """A file per revision.
 
 first_tables.py    0001: callsets, announcements, claims, leases, loads, graph versions
+dead_letters.py    0002: the index of dead letters, and how far each listener of control has read
 """
