@@ -28,10 +28,12 @@ def pytest_report_header() -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: what shares the daemon runs on one of them, a journey's file stays together."""
+    """With several workers: what shares the daemon or a Kafka runs on one of them, a journey's file stays together."""
     for item in items:
         if "daemon" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("daemon"))
+        elif "kafka_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("kafka"))
         elif item.path.parent.name == "journeys":
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 

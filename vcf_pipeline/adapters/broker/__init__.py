@@ -3,6 +3,13 @@
 port.py            what a broker promises
 embedded_files.py  databases made whole, a thread's connection, SQLite's errors mapped
 embedded.py        the SQLite log
+kafka_errors.py    librdkafka's and a cluster's complaints, as errors of the tree
+kafka_clients.py   its clients of one process: producer, administrator, consumers for a moment
+kafka_topics.py    what a cluster says of topics: ids, partitions, offsets
+kafka_topology.py  topics made durable, compared with the topology, raised to it
+kafka_sending.py   messages to one partition, under a clock of our own
+kafka_reading.py   ranges by offset, and the long poll
+kafka.py           Apache Kafka
 breaker.py         when a broker that failed is tried again
 routing.py         which broker the next batch goes to, by health and preference
 guard.py           calls that can be left behind, for brokers that freeze

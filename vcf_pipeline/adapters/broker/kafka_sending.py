@@ -1,0 +1,182 @@
+"""Messages sent to one partition of a Kafka topic, until each is acknowledged or the broker is given up.
+
+librdkafka alone never says that a broker is frozen: it keeps what was sent and waits. So a clock runs here. While
+acknowledgements fail to come, the partition's leader is asked something on another connection; where neither comes
+for `silence_s`, everything queued is purged and the outcome is unknown (some of it does land). Not here: whether
+the topic exists and the sizes fit (kafka.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vcf_pipeline.adapters.broker.kafka_clients import Clients
+from vcf_pipeline.adapters.broker.kafka_errors import FATAL, NO_SUCH_TOPIC, mapped, problem_of, timed_out
+from vcf_pipeline.adapters.broker.kafka_topics import KnownTopic, Topics
+from vcf_pipeline.domain.errors import BrokerUnavailable, PipelineError
+from vcf_pipeline.domain.stream.topics import Topic
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Message, Producer
+
+SERVE_S = 0.02
+PURGE_S = 0.2
+QUIET_S = 0.3
+"""So long without an acknowledgement is nothing; then the leader is asked."""
+
+
+class _Pending:
+    """What one append waits for. Its reports may be served by another thread's poll."""
+
+    def __init__(self, count: int, serving: threading.Lock) -> None:
+        self.offsets = [-1] * count
+        self.problem: KafkaError | None = None
+        self.moved_at = time.monotonic()
+        self.serving = serving
+        self.is_done = threading.Event()
+        self._left = count
+        self._lock = threading.Lock()
+
+    def note(self, index: int, problem: KafkaError | None, message: Message[Any, Any]) -> None:
+        with self._lock:
+            if problem is None:
+                self.offsets[index] = message.offset() or 0
+                self.moved_at = time.monotonic()
+            elif self.problem is None:
+                self.problem = problem
+            self._left -= 1
+            if not self._left:
+                self.is_done.set()
+
+    def forget(self, count: int) -> None:
+        """So many were never queued."""
+        with self._lock:
+            self._left -= count
+            if not self._left:
+                self.is_done.set()
+
+
+class Sender:
+    """silence_s: neither an acknowledgement nor an answer for so long is a frozen broker. delivery_s: no
+    acknowledgement for so long is a failure, though the broker answers.
+    """
+
+    def __init__(self, clients: Clients, topics: Topics, *, silence_s: float, delivery_s: float) -> None:
+        self._clients, self._topics = clients, topics
+        self._silence_s, self._delivery_s = silence_s, delivery_s
+
+    def send(self, topic: Topic, partition: int, known: KnownTopic, bodies: Sequence[bytes]) -> list[int]:
+        """Every offset. Raises BrokerUnavailable before anything was sent, else BrokerTimeout; TopicMissing,
+        MessageTooLarge.
+        """
+        producer = self._clients.producer()
+        pending = _Pending(len(bodies), self._clients.own().serving)
+        self._queue(producer, pending, topic, known.name, partition, bodies)
+        ping = _Ping(self._clients, partial(self._topics.ask_end, topic=topic, partition=partition))
+        while not pending.is_done.is_set():
+            self._serve(producer, pending)
+            now = time.monotonic()
+            silent_s = now - max(pending.moved_at, ping.answered_at)
+            if silent_s > QUIET_S:
+                ping.ask(now, self._silence_s - QUIET_S)
+            if silent_s > self._silence_s or now - pending.moved_at > self._delivery_s:
+                self._give_up(producer, pending)
+                break
+        if pending.problem is not None or not pending.is_done.is_set():
+            raise self._told(producer, topic, partition, pending.problem)
+        return pending.offsets
+
+    def _queue(
+        self,
+        producer: Producer,
+        pending: _Pending,
+        topic: Topic,
+        name: str,
+        partition: int,
+        bodies: Sequence[bytes],
+    ) -> None:
+        from confluent_kafka import KafkaException
+
+        for index, body in enumerate(bodies):
+            while True:
+                try:
+                    producer.produce(name, value=body, partition=partition, on_delivery=partial(pending.note, index))
+                    break
+                except BufferError:  # at once, when what waits fills its bound
+                    self._serve(producer, pending)
+                    if time.monotonic() - pending.moved_at > self._silence_s:
+                        self._give_up(producer, pending)
+                        raise timed_out(
+                            self._topics.where(topic, partition), "a full queue that does not move"
+                        ) from None
+                except KafkaException as exception:
+                    pending.forget(len(bodies) - index)
+                    if index:
+                        self._give_up(producer, pending)
+                    raise self._told(producer, topic, partition, problem_of(exception)) from None
+
+    def _serve(self, producer: Producer, pending: _Pending) -> None:
+        """One thread polls for all; the others wait for their own, and for their turn."""
+        serving = pending.serving
+        if serving.acquire(blocking=False):
+            try:
+                producer.poll(SERVE_S)
+            finally:
+                serving.release()
+        else:
+            pending.is_done.wait(SERVE_S / 4)
+
+    def _give_up(self, producer: Producer, pending: _Pending) -> None:
+        """What other threads sent goes too: the bound on memory is the process's."""
+        producer.purge()
+        producer.flush(PURGE_S)
+        pending.is_done.wait(PURGE_S)
+        self._clients.doubt()
+
+    def _told(self, producer: Producer, topic: Topic, partition: int, problem: KafkaError | None) -> PipelineError:
+        where = self._topics.where(topic, partition)
+        if problem is None:
+            return timed_out(where, f"neither an acknowledgement nor an answer for {self._silence_s:g} s")
+        name = problem.name()
+        if problem.fatal() or name in FATAL:
+            self._clients.drop_producer(producer)
+            return timed_out(where, f"a producer that had to be replaced: {problem.str()} ({name})")
+        if name.startswith("_PURGE"):
+            return timed_out(where, f"no acknowledgement for {self._silence_s:g} s, and what was queued was given up")
+        if name in NO_SUCH_TOPIC:
+            self._clients.doubt()
+            known = self._topics.known(topic, wait_s=self._silence_s)
+            self._topics.check_partition(topic, partition, known)
+            return BrokerUnavailable(
+                where=where, expected="a leader for the partition", got="one that is being chosen; it is tried again"
+            )
+        return mapped(problem, where)
+
+
+class _Ping:
+    """A question under way, one at a time. answered_at: when the last answer came; monotonic seconds."""
+
+    def __init__(self, clients: Clients, ask: Callable[..., Future[Any]]) -> None:
+        self.answered_at = 0.0
+        self._clients, self._ask = clients, ask
+        self._future: Future[Any] | None = None
+
+    def ask(self, now: float, wait_s: float) -> None:
+        """Starts one, or looks whether the one under way was answered. Never raises, never waits for the answer."""
+        if self._future is None:
+            try:
+                self._future = self._ask(self._clients.admin(QUIET_S), wait_s=wait_s)
+            except PipelineError:
+                return
+        elif self._future.done():
+            if self._future.exception() is None:
+                if self._future.result().offset >= 0:
+                    self.answered_at = now
+            else:
+                self._clients.doubt()
+            self._future = None
