@@ -27,8 +27,9 @@ KNOWN_S = 5.0
 @dataclass(frozen=True)
 class KafkaOptions:
     """bootstrap_servers: `host:port,…`. prefix: of topics; letters, digits and '-'. replication: copies, where the
-    cluster has so many brokers; 0 for the topology's two. security: by librdkafka's names (security.protocol, sasl.*, ssl.*); secrets inside.
+    cluster has so many brokers; 0 for the topology's two.
 
+    security: by librdkafka's names (security.protocol, sasl.*, ssl.*); secrets inside.
     connect_timeout_s: for a first answer. call_timeout_s: for a question, and for messages that are there.
     silence_s: neither an acknowledgement nor an answer for so long is a frozen broker. delivery_timeout_s: no
     acknowledgement for so long is a failure, though the broker answers.
@@ -76,7 +77,10 @@ class KafkaBroker:
         )
         self._topics = Topics(self._clients, options.prefix, options.call_timeout_s)
         self._topology = Topology(
-            self._clients, self._topics, replication=options.replication or REPLICATION, largest=options.max_message_bytes
+            self._clients,
+            self._topics,
+            replication=options.replication or REPLICATION,
+            largest=options.max_message_bytes,
         )
         self._sender = Sender(
             self._clients, self._topics, silence_s=options.silence_s, delivery_s=options.delivery_timeout_s
