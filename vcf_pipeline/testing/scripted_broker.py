@@ -5,6 +5,7 @@ Failure is part of the script: `ScriptedBroker(appends=[WORKS, PAUSES, DIES])`. 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -44,10 +45,21 @@ class _Log:
     first: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass
+class _Late:
+    """An append that came while the broker was frozen: it lands when the broker wakes, whoever waits for it."""
+
+    topic: Topic
+    partition: int
+    bodies: list[bytes]
+    first: int | None = None
+
+
 class ScriptedBroker:
     """Implements port.Broker. appends, reads: a step per call, in order; after the last one all works.
 
-    gate: cleared, appends wait until it is set: a broker that is slow, not dead.
+    gate: cleared, appends wait until it is set: a broker that is slow, not dead. die, freeze, slow, restart, recreate
+    and the others below say what happens to it from now on. call_timeout_s: what a call to a frozen one takes.
     """
 
     def __init__(
@@ -57,8 +69,13 @@ class ScriptedBroker:
         *,
         name: str = "scripted",
         max_message_bytes: int = 4 << 20,
+        call_timeout_s: float = 2.0,
     ) -> None:
         self.name, self.max_message_bytes = name, max_message_bytes
+        self._call_timeout_s = call_timeout_s
+        self._is_dead = self._is_frozen = False
+        self._delay_s = 0.0
+        self._late: list[_Late] = []
         self.gate = threading.Event()
         self.gate.set()
         self._appends, self._reads = list(appends), list(reads)
@@ -94,19 +111,34 @@ class ScriptedBroker:
             raise BrokerUnavailable(where=self.name, got="the script says that it is dead")
         if step is FULL:
             raise TopicFull(where=self.name, got="the script says that it is full")
+        if self._delay_s:
+            time.sleep(self._delay_s)
         with self._changed:
-            stored = self._partition(topic, partition)
-            for body in bodies:
-                if len(body) > self.max_message_bytes:
-                    raise MessageTooLarge(
-                        where=topic.full_name, expected=f"at most {self.max_message_bytes}", got=str(len(body))
-                    )
-            first = len(stored)
-            stored.extend(bodies)
-            self._changed.notify_all()
+            if self._is_frozen:
+                return self._append_late(_Late(topic, partition, list(bodies)))
+            first = self._store(topic, partition, bodies)
         if step is PAUSES:
             raise BrokerTimeout(where=self.name, got="the script says that it is frozen")
         return range(first, first + len(bodies))
+
+    def _store(self, topic: Topic, partition: int, bodies: Sequence[bytes]) -> int:
+        stored = self._partition(topic, partition)
+        for body in bodies:
+            if len(body) > self.max_message_bytes:
+                raise MessageTooLarge(
+                    where=topic.full_name, expected=f"at most {self.max_message_bytes}", got=str(len(body))
+                )
+        first = len(stored)
+        stored.extend(bodies)
+        self._changed.notify_all()
+        return first
+
+    def _append_late(self, late: _Late) -> Sequence[int]:
+        self._late.append(late)
+        self._check_open()  # until it wakes, dies, or the caller's time is over
+        if late.first is None:
+            raise TopicMissing(where=late.topic.full_name, expected="a topic", got="none")
+        return range(late.first, late.first + len(late.bodies))
 
     def read(self, topic: Topic, partition: int, first: int, last: int, max_bytes: int) -> list[Message]:
         step = self._reads.pop(0) if self._reads else WORKS
@@ -160,8 +192,11 @@ class ScriptedBroker:
             return self._logs[topic].incarnation
 
     def health(self) -> Health:
-        if self._is_closed:
-            return Health(False, 0.0, "the broker was closed")
+        try:
+            with self._changed:
+                self._check_open()
+        except (BrokerUnavailable, BrokerTimeout) as problem:
+            return Health(False, 0.0, problem.message)
         if self._appends and self._appends[0] is not WORKS:
             return Health(False, 0.0, f"the script says {self._appends[0].value}")
         return Health(True, 0.0)
@@ -170,6 +205,33 @@ class ScriptedBroker:
         self._is_closed = True
 
     # ---- what happens to brokers
+
+    def die(self) -> None:
+        """Every call fails at once; calls that hang fail too, and what they sent is lost. What is stored stays."""
+        with self._changed:
+            self._is_dead, self._is_frozen = True, False
+            self._late.clear()
+            self._changed.notify_all()
+
+    def freeze(self) -> None:
+        """Nothing is answered, to anybody, until it wakes or the caller's own time is over."""
+        with self._changed:
+            self._is_frozen = True
+
+    def slow(self, seconds: float) -> None:
+        """Every append takes so much longer; everything else is answered."""
+        self._delay_s = seconds
+
+    def restart(self) -> None:
+        """Well again, with all that is stored. What was sent while it was frozen lands now, late."""
+        with self._changed:
+            self._is_dead = self._is_frozen = False
+            self._delay_s = 0.0
+            for late in self._late:
+                with contextlib.suppress(TopicMissing):
+                    late.first = self._store(late.topic, late.partition, late.bodies)
+            self._late.clear()
+            self._changed.notify_all()
 
     def recreate(self, topic: Topic) -> None:
         """Deleted and created again: empty, another incarnation."""
@@ -196,5 +258,10 @@ class ScriptedBroker:
         return log.partitions[partition]
 
     def _check_open(self) -> None:
+        """Called with the lock held, which is given up while the broker is frozen."""
+        if self._is_frozen and not self._changed.wait_for(lambda: not self._is_frozen, self._call_timeout_s):
+            raise BrokerTimeout(where=self.name, got=f"no answer for {self._call_timeout_s:g} s")
+        if self._is_dead:
+            raise BrokerUnavailable(where=self.name, got="nothing listens there")
         if self._is_closed:
             raise BrokerUnavailable(where=self.name, got="the broker was closed")

@@ -81,7 +81,8 @@ class _Round:
                 end = self._deadline if now < self._deadline else self._deadline + LOOK_S
                 self._changed.wait(max(0.001, end - now))
             self._is_over = True
-            hanging = names - self._looked - set(self._failed)
+            # where another was quicker, nobody knows yet how the rest are
+            hanging = names - self._looked - set(self._failed) if not self._messages else set()
             for name in self._looked - set(self._failed):
                 self._ears.silent.pop(name, None)
             for name in hanging:
@@ -106,6 +107,8 @@ class _Round:
                 ear.forget()
             else:
                 self._succeed(broker.name, messages)
+                if messages:
+                    return
             if time.monotonic() >= self._deadline:
                 return
 
