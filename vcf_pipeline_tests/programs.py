@@ -114,19 +114,21 @@ def dagster_exports(home: Path) -> dict[str, str]:
     return {name: value.strip("'\"") for name, value in exported.items()}
 
 
-def dagster_daemon(home: Path, log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """The real daemon on the real workspace; ended with everything it started."""
-    return dagster_program(home, log, "dagster-daemon", "run", "-w", ROOT / "workspace.yaml")
+def dagster_daemon(home: Path, log: Path, **more: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """The real daemon on the real workspace, with more settings; ended with everything it started."""
+    return dagster_program(home, log, "dagster-daemon", "run", "-w", ROOT / "workspace.yaml", **more)
 
 
 @contextmanager
-def dagster_program(home: Path, log: Path, program: str, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+def dagster_program(
+    home: Path, log: Path, program: str, *words: str | Path, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """One of Dagster's own programs under what `env` exports; ended with everything it started."""
     exported = dagster_exports(home)
     with log.open("ab") as sink:
         process = subprocess.Popen(
             [BIN / program, *words],
-            env=environment(home) | exported,
+            env=environment(home, **more) | exported,
             cwd=home.parent,
             stdout=sink,
             stderr=subprocess.STDOUT,
