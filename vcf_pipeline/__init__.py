@@ -15,6 +15,7 @@ domain/          what VCF, tables, messages and tiers mean; decides, touches not
 adapters/        files, tables, ledger, brokers, stores: acts, maps vendors' errors
 stages/          what happens to a callset, in order
 wiring.py        settings → adapters
+streaming.py     single variants from a program: StreamingCoordinator
 defs/            assets, jobs, sensors and schedules for Dagster
 definitions.py   what Dagster loads
 cli/             the command line
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
     from vcf_pipeline.domain.errors import PipelineError
     from vcf_pipeline.domain.identity import PartitionKey
     from vcf_pipeline.domain.query import VariantQuery
+    from vcf_pipeline.domain.stream.variant_messages import VCFVariantMessage
     from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
     from vcf_pipeline.settings import Settings, load_settings
     from vcf_pipeline.stages.forget import forget_callset
     from vcf_pipeline.stages.publish import publish_callset
     from vcf_pipeline.stages.query import query_variants
     from vcf_pipeline.stages.register import register_callset
+    from vcf_pipeline.streaming import StreamingCoordinator
     from vcf_pipeline.wiring import Control
 
 __all__ = [
@@ -48,6 +51,8 @@ __all__ = [
     "ReaderSettings",
     "RunOutcome",
     "Settings",
+    "StreamingCoordinator",
+    "VCFVariantMessage",
     "VariantQuery",
     "forget_callset",
     "load_settings",
@@ -65,6 +70,8 @@ _HOMES = {
     "ReaderSettings": "domain.vcf.batch",
     "RunOutcome": "defs.launch",
     "Settings": "settings",
+    "StreamingCoordinator": "streaming",
+    "VCFVariantMessage": "domain.stream.variant_messages",
     "VariantQuery": "domain.query",
     "forget_callset": "stages.forget",
     "load_settings": "settings",

@@ -4,12 +4,14 @@ Not here: what a message means (domain/stream/events.py), which runs follow (dom
 run or cursor left undone (reconcile.py).
 """
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from vcf_pipeline.defs.jobs import variants_job
 from vcf_pipeline.defs.partitions import CALLSETS
 from vcf_pipeline.defs.runs_in_progress import RANGE_END, RANGE_START, partitions_in_progress
-from vcf_pipeline.domain.errors import UnreadableMessage
+from vcf_pipeline.domain.errors import PermanentError, UnreadableMessage
 from vcf_pipeline.domain.stream import topics
 from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Cursor
@@ -29,6 +31,7 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
     """A few lines around `plan_runs`: listen, ask what to do, note what was accepted, answer."""
     cursor = Cursor.from_json(context.cursor)
     messages = heard(control.coordinator.wait([topics.CALLSETS], cursor, control.settings.sensor.hold_seconds))
+    _announce_ended(context, control, messages)
     sensor = control.settings.sensor
     limits = Limits(burst=sensor.burst_from, max_range=sensor.burst_limit)
     plan = plan_runs(messages, _view(context.instance, control, messages), cursor, limits)
@@ -45,6 +48,27 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
         skip_reason=None if plan.runs else dg.SkipReason(f"{len(messages)} messages, nothing new to run."),
         cursor=plan.cursor.to_json(),
     )
+
+
+def _announce_ended(context: dg.SensorEvaluationContext, control: Control, messages: list[Heard[Announcement]]) -> None:
+    """A foreign producer's ends become announcements, heard at the next tick; what is no callset is a dead letter."""
+    for message in messages:
+        if message.ended is None:
+            continue
+        from vcf_pipeline.stages.announce_records import announce_ended
+
+        created_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        try:
+            announce_ended(message.ended, control.coordinator, message.place.broker, created_at)
+        except PermanentError as problem:
+            context.log.error(f"{message.place}: {problem}")
+            control.coordinator.dead_letter(
+                message.body,
+                origin=str(message.place),
+                reason=str(problem),
+                code=problem.code,
+                tenant=message.ended.tenant,
+            )
 
 
 def run_request(run: RunPlanned) -> dg.RunRequest:

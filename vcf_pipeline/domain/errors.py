@@ -2,7 +2,8 @@
 
     PipelineError            where · expected · got · how to repair
     ├─ PermanentError        no rerun cures it
-    │  ├─ UsageError         exit 2: BadTenantName, UnknownPartition, AmbiguousCallset, UnknownSetting, BadSetting
+    │  ├─ UsageError         exit 2: BadTenantName, UnknownPartition, AmbiguousCallset, UnknownSetting, BadSetting,
+    │  │                             BadVariant
     │  ├─ InputRefused       exit 3: NotFound, NotAVcf, Truncated, Corrupt, DefectFound, TooManyRejects, EngineStopped
     │  ├─ StreamBroken       exit 1: MissingChunks, OffsetLost, OffsetRegressed, TopicMissing, TopicRecreated,
     │  │                             MessageTooLarge, UnreadableMessage
@@ -105,6 +106,12 @@ class UnknownSetting(UsageError):
 
 class BadSetting(UsageError):
     code = "BAD_SETTING"
+
+
+class BadVariant(UsageError):
+    """A single variant that no line of a VCF can say. `where` is the field."""
+
+    code = "BAD_VARIANT"
 
 
 class InputRefused(PermanentError):

@@ -5,6 +5,8 @@ register.py        a file → callset in the ledger; same bytes, same callset
 publish.py         a file → chunks, then the announcement
 publish_state.py   what a sender remembers of a publication, to go on after a kill
 forward.py         what waits in the spool → brokers
+publish_variants.py  single variants → chunks of callsets, one a session
+announce_records.py  single variants that were sent → their announcement
 receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
 triage.py          parsed_variants → triaged_variants

@@ -20,6 +20,7 @@ from vcf_pipeline.domain.stream.announcement import Announcement, is_repeat, mis
 from vcf_pipeline.domain.stream.chunks import HEADER, BatchAssembler, Sent
 from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.stream.events import place_of
+from vcf_pipeline.domain.stream.variant_messages import RECORDS
 from vcf_pipeline.domain.vcf.assembly import Assembly
 from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header
@@ -41,7 +42,8 @@ class ReceivedSource:
         self._coordinator = coordinator
         self._hashes: dict[int, bytes] = {}
         self._envelopes = self._in_order()
-        self._assembler = BatchAssembler()
+        self._assembler = BatchAssembler(_settings(announcement))
+        self._early: ParsedBatch | None = None
         self._sent = self._read_header()
 
     @property
@@ -76,13 +78,11 @@ class ReceivedSource:
         """In record order, once. Raises MissingChunks, StreamBroken, UnreadableMessage, a TransientError."""
         announced = self.announcement
         records = alleles = rejected = 0
-        for envelope in self._envelopes:
-            batch = self._assembler.add(envelope)
-            if batch is not None:
-                records += batch.n_records
-                alleles += batch.variants.height
-                rejected += batch.rejects.height
-                yield batch
+        for batch in self._read():
+            records += batch.n_records
+            alleles += batch.variants.height
+            rejected += batch.rejects.height
+            yield batch
         missing = missing_seqs(self._hashes, announced.n_chunks)
         if missing:
             raise _missing(announced, missing)
@@ -95,15 +95,25 @@ class ReceivedSource:
                 where=self._where, expected=str(promised), got=str(counted), repair=REPAIR, code="COUNTS_DIFFER"
             )
 
+    def _read(self) -> Iterator[ParsedBatch]:
+        """The batch that the header came with, which is one of single variants, then the others."""
+        early, self._early = self._early, None
+        if early is not None:
+            yield early
+        for envelope in self._envelopes:
+            batch = self._assembler.add(envelope)
+            if batch is not None:
+                yield batch
+
     @property
     def _where(self) -> str:
         return f"publication {self.announcement.publish_id}"
 
     def _read_header(self) -> Sent:
         for envelope in self._envelopes:
-            if envelope.kind != HEADER:
+            if envelope.kind not in (HEADER, RECORDS):
                 break
-            self._assembler.add(envelope)
+            self._early = self._assembler.add(envelope)
             if self._assembler.sent is not None:
                 return self._assembler.sent
         missing = missing_seqs(self._hashes, self.announcement.n_chunks)
@@ -162,6 +172,15 @@ class ReceivedSource:
             )
         except PipelineError as unable:
             log.warning("no dead letter of %s: %s", place_of(message), unable)
+
+
+def _settings(announced: Announcement) -> ReaderSettings:
+    try:
+        return ReaderSettings.from_record(announced.reader_settings)
+    except (TypeError, ValueError) as problem:
+        raise UnreadableMessage(
+            where=f"publication {announced.publish_id}", expected="reader settings", got=str(problem)[:120]
+        ) from None
 
 
 def _missing(announced: Announcement, seqs: list[int]) -> MissingChunks:

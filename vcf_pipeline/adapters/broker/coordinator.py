@@ -223,15 +223,25 @@ class Coordinator:
 
     def read_segment(self, segment: Segment, max_bytes: int = READ_BYTES) -> Iterator[Message]:
         """See reading.messages_of. Raises BrokerUnavailable for a broker that is not configured."""
-        guard = self._guards.get(segment.broker)
+        return messages_of(segment, self._guard_of(segment.broker), max_bytes)
+
+    def extent(self, broker: str, topic: Topic) -> tuple[str, dict[int, int]]:
+        """(incarnation, next offset by partition) of a topic there. Raises BrokerUnavailable, BrokerTimeout,
+        TopicMissing.
+        """
+        guard = self._guard_of(broker)
+        return guard.call(lambda: (guard.broker.incarnation(topic), guard.broker.end_offsets(topic)))
+
+    def _guard_of(self, name: str) -> Guard:
+        guard = self._guards.get(name)
         if guard is None:
             raise BrokerUnavailable(
-                where=f"broker {segment.broker[:40]!r}",
+                where=f"broker {name[:40]!r}",
                 expected=f"one of {', '.join(self._guards)}",
                 got="a segment on another one",
                 repair="Configure that broker here, or publish the file again.",
             )
-        return messages_of(segment, guard, max_bytes)
+        return guard
 
     # ---- itself
 

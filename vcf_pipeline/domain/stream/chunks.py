@@ -4,8 +4,9 @@ One seq runs over all of a publish_id. The header comes first (seq 0, further pa
 batch its `variants/arrow`, `genotypes/arrow`, `consequences/arrow` and `rejects/arrow`. Each message names
 first_record_no and n_records (what it covers), part and parts (of a body too long for one message), rows,
 inflated (bytes under the zstd frame) and batch [first_record_no, n_records]; the last of a batch also carries
-`end`: rows by table, defects by code. Not here: how a frame becomes bytes (columns.py); which seq is missing
-or doubled (announcement.py).
+`end`: rows by table, defects by code. A publication of single variants (`variants/records`) has no header and no
+attributes: each of its messages is a batch of its own (variant_messages.py). Not here: how a frame becomes bytes
+(columns.py); which seq is missing or doubled (announcement.py).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from vcf_pipeline.domain.stream.columns import (
     inflate,
 )
 from vcf_pipeline.domain.stream.envelope import Envelope, unpack_map
+from vcf_pipeline.domain.stream.variant_messages import RECORDS, RecordParser, read_lines
 from vcf_pipeline.domain.tables.schemas import CONSEQUENCES, REJECTS
-from vcf_pipeline.domain.vcf.assembly import Assembly
+from vcf_pipeline.domain.vcf.assembly import Assembly, recognise_assembly
 from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header, parse_header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
@@ -57,6 +59,12 @@ class Sent:
     settings: ReaderSettings
     engine: str
     assembly: Assembly
+
+
+def records_header(parser: RecordParser) -> Sent:
+    """What stands for the header of single variants."""
+    settings = parser.settings
+    return Sent(parser.header, settings, "records", recognise_assembly(parser.header, settings.assembly))
 
 
 class ChunkEncoder:
@@ -222,9 +230,14 @@ class _Open:
 
 
 class BatchAssembler:
-    """Messages of one publication in seq order, without repeats → the header, then whole ParsedBatches."""
+    """Messages of one publication in seq order, without repeats → the header, then whole ParsedBatches.
 
-    def __init__(self) -> None:
+    settings: how single variants are read; a header chunk brings its own.
+    """
+
+    def __init__(self, settings: ReaderSettings | None = None) -> None:
+        self._settings = settings or ReaderSettings()
+        self._records: RecordParser | None = None
         self.sent: Sent | None = None
         self.next_record_no = 0
         self._parts: list[bytes] = []
@@ -238,8 +251,11 @@ class BatchAssembler:
 
     def add(self, envelope: Envelope) -> ParsedBatch | None:
         """The batch that this message completes, if it does. Raises UnreadableMessage."""
-        if envelope.kind != HEADER and envelope.kind not in KINDS:
-            raise _unreadable(envelope, f"one of {HEADER}, {', '.join(KINDS)}", repr(envelope.kind[:80]))
+        if envelope.kind == RECORDS and (self.sent is None or self._records is not None):
+            return self._add_records(envelope)
+        if self._records is not None or (envelope.kind != HEADER and envelope.kind not in KINDS):
+            known = RECORDS if self._records is not None else f"one of {HEADER}, {', '.join(KINDS)}"
+            raise _unreadable(envelope, known, repr(envelope.kind[:80]))
         if envelope.codec != "zstd":
             raise _unreadable(envelope, "codec zstd", repr(envelope.codec[:20]))
         about = _about(envelope)
@@ -251,6 +267,23 @@ class BatchAssembler:
         if self.sent is None:
             raise _unreadable(envelope, "the header before anything else", envelope.kind)
         return self._add_table(envelope, about, body)
+
+    def _add_records(self, envelope: Envelope) -> ParsedBatch:
+        """One message of single variants, which is a batch; the first of them stands for the header too."""
+        lines = read_lines(envelope)
+        if self._records is None:
+            if self._parts:
+                raise _unreadable(envelope, "the missing parts of the header", envelope.kind)
+            self._records = RecordParser(self._settings)
+            self.sent = records_header(self._records)
+        batch = self._records.parse(lines)
+        self.next_record_no = self._records.records
+        return batch
+
+    @property
+    def records(self) -> RecordParser | None:
+        """Of a publication of single variants: what has been read of it."""
+        return self._records
 
     def _whole(self, envelope: Envelope, about: dict[str, Any]) -> bytes | None:
         """The body once its last part is here."""

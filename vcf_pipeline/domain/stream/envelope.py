@@ -1,5 +1,6 @@
 """The msgpack frame round every body: encode, bounded decode.
 
+A JSON object is an envelope too, so that a sender needs no msgpack: its first byte is `{`, which no msgpack map has.
 Not here: what a body means (chunks.py, events.py). Decoding never trusts a length: whatever is no envelope of
 ours ends as UnreadableMessage, which becomes a dead letter.
 """
@@ -7,6 +8,7 @@ ours ends as UnreadableMessage, which becomes a dead letter.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,7 +84,7 @@ def encode(envelope: Envelope) -> bytes:
 
 def decode(message: bytes) -> Envelope:
     """Raises UnreadableMessage for anything but an envelope of this version."""
-    record = unpack_map(message, MAX_MESSAGE_BYTES)
+    record = _from_json(message) if message[:1] == b"{" else unpack_map(message, MAX_MESSAGE_BYTES)
     if record.get("v") != VERSION:
         raise _unreadable(f"version {VERSION}", f"version {record.get('v')!r}")
     body = record.get("body")
@@ -109,10 +111,18 @@ def decode(message: bytes) -> Envelope:
 
 def unpack_map(packed: bytes, max_bytes: int, max_text: int = MAX_TEXT) -> dict[str, Any]:
     """A msgpack map with text keys, bounded in size, lengths and nesting. Raises UnreadableMessage."""
+    record = unpack_bounded(packed, max_bytes, max_text)
+    if not isinstance(record, dict) or not all(isinstance(key, str) for key in record):
+        raise _unreadable("a msgpack map with text keys", type(record).__name__)
+    return record
+
+
+def unpack_bounded(packed: bytes, max_bytes: int, max_text: int = MAX_TEXT) -> Any:
+    """Any msgpack value, bounded in size, lengths and nesting. Raises UnreadableMessage."""
     if len(packed) > max_bytes:
         raise _unreadable(f"at most {max_bytes} bytes", f"{len(packed)}")
     try:
-        record = msgpack.unpackb(
+        value = msgpack.unpackb(
             packed,
             raw=False,
             strict_map_key=True,
@@ -123,15 +133,31 @@ def unpack_map(packed: bytes, max_bytes: int, max_text: int = MAX_TEXT) -> dict[
             max_ext_len=0,
         )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as problem:
-        raise _unreadable("a msgpack map", f"{type(problem).__name__}: {str(problem)[:120]}") from None
-    if not isinstance(record, dict) or not all(isinstance(key, str) for key in record):
-        raise _unreadable("a msgpack map with text keys", type(record).__name__)
-    _check_nesting(record)
-    return record
+        raise _unreadable("msgpack", f"{type(problem).__name__}: {str(problem)[:120]}") from None
+    _check_nesting(value)
+    return value
 
 
-def _check_nesting(record: dict[str, Any]) -> None:
-    level: list[Any] = [record]
+def _from_json(message: bytes) -> dict[str, Any]:
+    """A JSON envelope as its msgpack twin would have come, its body packed; so one set of limits holds for both."""
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise _unreadable(f"at most {MAX_MESSAGE_BYTES} bytes", f"{len(message)}")
+    try:
+        record = json.loads(message, parse_constant=_no_number)
+        _check_nesting(record)
+        record["body"] = msgpack.packb(record.get("body"), use_bin_type=True)
+        packed = msgpack.packb(record, use_bin_type=True)
+    except (ValueError, TypeError, RecursionError, OverflowError) as problem:
+        raise _unreadable("a JSON object", f"{type(problem).__name__}: {str(problem)[:120]}") from None
+    return unpack_map(packed, 2 * MAX_MESSAGE_BYTES)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _check_nesting(record: Any) -> None:
+    level: list[Any] = [record] if isinstance(record, (dict, list, tuple)) else []
     for _ in range(MAX_NESTING + 1):
         level = [
             inner

@@ -17,6 +17,7 @@ from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Place
 from vcf_pipeline.domain.stream.envelope import Envelope
+from vcf_pipeline.domain.stream.records_ended import RECORDS_ENDED, RecordsEnded
 from vcf_pipeline.domain.stream.stage_events import (
     AnalysisDone,
     AnalysisRequested,
@@ -106,6 +107,7 @@ STAGE_EVENTS: dict[str, type[StageEvent]] = {
 
 KINDS: dict[str, str] = {
     CALLSET_ANNOUNCED: CALLSETS.name,
+    RECORDS_ENDED: CALLSETS.name,
     **{event.KIND: topic for topic, event in STAGE_EVENTS.items()},
 }
 """Every kind of control message, and the topic it stands in."""
@@ -117,12 +119,16 @@ def topic_of(event: StageEvent) -> Topic:
 
 @dataclass(frozen=True)
 class Heard(Generic[Event]):
-    """One message of a control topic, decoded: its event, or the reason why it is none."""
+    """One message of a control topic, decoded: its event, or the reason why it is none.
+
+    ended: of `vcf-callsets`, where another program says that its variants are all sent, which is no event yet.
+    """
 
     place: Place
     event: Event | None
     reason: str = ""
     body: bytes = b""
+    ended: RecordsEnded | None = None
 
 
 def place_of(message: Placed) -> Place:
@@ -143,11 +149,15 @@ def heard_events(kind: type[StageEventKind], messages: Iterable[Placed]) -> list
 
 
 def _heard(messages: Iterable[Placed]) -> list[Any]:
-    answer = []
+    answer: list[Heard[Any]] = []
     for message in messages:
         place = place_of(message)
         try:
-            answer.append(Heard(place, read_event(message.topic, message.body)))
+            event = read_event(message.topic, message.body)
+            if isinstance(event, RecordsEnded):
+                answer.append(Heard(place, None, body=message.body, ended=event))
+            else:
+                answer.append(Heard(place, event))
         except UnreadableMessage as problem:
             answer.append(Heard(place, None, problem.message, message.body))
     return answer
@@ -156,6 +166,8 @@ def _heard(messages: Iterable[Placed]) -> list[Any]:
 def read_event(topic: Topic, body: bytes) -> Any:
     """The event that a message of a control topic carries. Raises UnreadableMessage."""
     envelope = frame.decode(body)
+    if topic == CALLSETS and envelope.kind == RECORDS_ENDED:
+        return RecordsEnded.from_envelope(envelope)
     if topic == CALLSETS:
         return CallsetAnnounced.from_envelope(envelope).announcement
     kind = STAGE_EVENTS.get(topic.name)

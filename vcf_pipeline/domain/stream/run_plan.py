@@ -163,7 +163,9 @@ def plan_runs(
         partition_keys=tuple(new),
         cursor=cursor.after(message.place for message in messages),
         dead_letters=tuple(
-            DeadLetter(message.place, message.reason, message.body) for message in messages if message.event is None
+            DeadLetter(message.place, message.reason, message.body)
+            for message in messages
+            if message.event is None and message.ended is None
         ),
     )
 
