@@ -32,7 +32,9 @@ ALIASES: dict[str, str] = {
     "KAFKA_TOPIC_NAME": "VCF_PIPELINE_KAFKA__PREFIX",
 }
 """Names that VCF Agent's users have in their environment; the name beside it wins over each."""
-_BROKER_NAME = r"^([A-Za-z0-9][A-Za-z0-9_-]{0,60})?$"
+# Kafka takes names that differ by . and _ alone for one, so neither is in ours there
+_NAME = r"^([A-Za-z0-9][A-Za-z0-9-]{0,60})?$"
+_IGGY_NAME = r"^([A-Za-z0-9][A-Za-z0-9_-]{0,60})?$"
 
 
 class _Group(BaseModel):
@@ -98,7 +100,7 @@ class IggySettings(_Group):
     http_url: str = Field("", description="the server's HTTP address; default: http, port 3000 of the same host")
     tls_ca: Path | None = Field(None, description="file with the certificates to trust, with TLS")
     quic_port: int | None = Field(None, gt=0, lt=65536, description="port for iggy+quic:// without one")
-    prefix: str = Field("", pattern=_BROKER_NAME, description="begin of our streams' names; default: STREAM__PREFIX")
+    prefix: str = Field("", pattern=_IGGY_NAME, description="begin of our streams' names; default: STREAM__PREFIX")
 
     @field_validator("url")
     @classmethod
@@ -121,7 +123,7 @@ class KafkaSettings(_Group):
     """Apache Kafka, the second choice; none without bootstrap servers."""
 
     bootstrap_servers: str = Field("", description="host:port, several by commas")
-    prefix: str = Field("", pattern=_BROKER_NAME, description="begin of our topics' names; default: STREAM__PREFIX")
+    prefix: str = Field("", pattern=_NAME, description="begin of our topics' names; default: STREAM__PREFIX")
     replication: int = Field(0, ge=0, le=16, description="copies of each topic; 0: two where there are two brokers")
     security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         "plaintext", description="how to talk to it"
@@ -153,9 +155,7 @@ class KafkaSettings(_Group):
 class StreamSettings(_Group):
     """What holds for every broker, and when another one is taken."""
 
-    prefix: str = Field(
-        "vcf-pipeline", pattern=_BROKER_NAME, min_length=1, description="begin of every name on brokers"
-    )
+    prefix: str = Field("vcf-pipeline", pattern=_NAME, min_length=1, description="begin of every name on brokers")
     spool_bytes: int = Field(4 << 30, ge=16 << 20, description="what a sender keeps while no broker is left, bytes")
     fallback_to_batch: bool = Field(
         True, description="what is spooled is registered for batch at once, where this home has the ledger"

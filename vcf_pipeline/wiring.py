@@ -71,6 +71,9 @@ def configured_brokers(settings: Settings, home: Path) -> list[Broker]:
                     prefix=settings.kafka.prefix or stream.prefix,
                     replication=settings.kafka.replication,
                     security=settings.kafka.security,
+                    connect_timeout_s=stream.connect_timeout_s,
+                    silence_s=stream.frozen_after_s,
+                    delivery_timeout_s=stream.call_timeout_s,
                 )
             )
         )

@@ -178,7 +178,8 @@ def test_whatever_happens_to_brokers_every_callset_arrives_whole_and_once(
     named = {segment.broker for announced in receiver.announced.values() for segment in announced.segments}
     sources = [source for _, source in got.values()]
     print(
-        f"seed {seed}: {len(trouble.said)} faults, {sources.count('stream')} by stream, {sources.count('file')} by file, "
+        f"seed {seed}: {len(trouble.said)} faults, {sources.count('stream')} by stream, "
+        f"{sources.count('file')} by file, "
         f"segments on {', '.join(sorted(named))}, {receiver.heard_twice} heard twice"
     )
     assert "spool" not in named
