@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
     from vcf_pipeline.adapters.tables import Tables
+    from vcf_pipeline.stages.notify import Notices
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,12 @@ class Control(Sender):
 
         _ = self.home
         return open_ledger(self.settings.ledger_address)
+
+    @cached_property
+    def notices(self) -> Notices:
+        from vcf_pipeline.stages.notify import Notices
+
+        return Notices(lambda: self.coordinator)
 
     @cached_property
     def tables(self) -> Tables:

@@ -113,6 +113,7 @@ def forget(
     """Remove a callset everywhere: tables, stores, Dagster's partition. It can come again."""
     from vcf_pipeline.defs.launch import forget_partition
     from vcf_pipeline.stages.forget import forget_callset
+    from vcf_pipeline.stages.notify import STORES, cache_invalidated
     from vcf_pipeline.wiring import Control
 
     settings = call.settings()
@@ -129,6 +130,9 @@ def forget(
             kuzu=control.kuzu,
         )
         forget_partition(control, found.key)
+        if (gone := control.ledger.callset(found.key)) is not None:
+            for store in STORES:
+                control.notices.tell(cache_invalidated(gone, store, "", control.ledger))
     record = {"partition": str(found.key), "label": found.label, "forgotten": True}
     call.emit(record, [f"forgotten: {printable(found.label)}  ({found.key})"])
     return 0

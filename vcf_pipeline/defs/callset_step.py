@@ -5,7 +5,7 @@ Not here: what a stage does (vcf_pipeline/stages), what is shown of it (metadata
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,11 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from vcf_pipeline.defs.failures import TRANSIENT_RETRIES, told_in_ledger
 from vcf_pipeline.defs.holder import holder_tags
 from vcf_pipeline.defs.metadata import summed
-from vcf_pipeline.domain.errors import UnknownPartition
+from vcf_pipeline.domain.errors import PipelineError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream.run_plan import PATH_TAG
+from vcf_pipeline.domain.stream.stage_events import StageEvent
+from vcf_pipeline.stages import notify
 from vcf_pipeline.stages.complete import complete_callset
 from vcf_pipeline.wiring import Control
 
@@ -41,11 +44,12 @@ class CheckOutcome:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a stage did to one callset. digest: of what is in the table or store now."""
+    """What a stage did to one callset. digest: of what is in the table or store now. events: told if checks pass."""
 
     digest: str
     metadata: Mapping[str, Any]
     checks: list[CheckOutcome] = field(default_factory=list)
+    events: Sequence[StageEvent] = ()
 
 
 def materialize(
@@ -69,15 +73,18 @@ def _materialize(
     outcomes: list[StepOutcome] = []
     for text in context.partition_keys:
         callset = _callset(control, text)
-        with told_in_ledger(control, callset, is_last_try=is_last_try, counts=ATTEMPT_TAG not in run.tags):
+        control.notices.tell(notify.running(callset, run.run_id, context.asset_key.to_user_string()))
+        counts = ATTEMPT_TAG not in run.tags
+        with told_in_ledger(control, callset, is_last_try=is_last_try, counts=counts, run_id=run.run_id):
             # One store has failed in this run and the other is loaded all the same: that is no news of the first.
             if callset.run_id != run.run_id or callset.state not in ("failed", "refused"):
                 control.ledger.mark_running(callset.key, run.run_id, generation=callset.generation)
             outcome = stage(callset)
             if all(check.passed for check in outcome.checks):
-                complete_callset(callset.key, ledger=control.ledger, tables=control.tables)
+                is_done = complete_callset(callset.key, ledger=control.ledger, tables=control.tables)
+                _tell(control, callset, outcome, run.tags.get(PATH_TAG, ""), is_done=is_done)
             else:
-                _record_failed_checks(control, callset, outcome.checks)
+                _record_failed_checks(control, callset, outcome.checks, run.run_id)
         outcomes.append(outcome)
     return dg.MaterializeResult(
         metadata=summed([outcome.metadata for outcome in outcomes]),
@@ -104,13 +111,22 @@ def _callset(control: Control, text: str) -> Callset:
     return found
 
 
-def _record_failed_checks(control: Control, callset: Callset, checks: list[CheckOutcome]) -> None:
+def _tell(control: Control, callset: Callset, outcome: StepOutcome, path: str, *, is_done: bool) -> None:
+    for event in outcome.events:
+        control.notices.tell(event, path)
+    if is_done and (done := notify.standing(callset.key, control.ledger)) is not None:
+        control.notices.tell(done)
+
+
+def _record_failed_checks(control: Control, callset: Callset, checks: list[CheckOutcome], run_id: str) -> None:
     """A check counts what is on the disk, and no rerun makes it count otherwise: a person has to look."""
     failed = [check for check in checks if not check.passed]
     reason = "; ".join(f"{check.name}: {dict(check.facts)}" for check in failed)
     control.ledger.mark_failed(
         callset.key, reason, "CHECK_FAILED", permanent=True, generation=callset.generation, counts=False
     )
+    problem = PipelineError(where=f"callset {callset.key}", got=reason, code="CHECK_FAILED")
+    control.notices.tell(notify.failed(callset, run_id, problem, permanent=True, refused=False))
 
 
 def _check_results(outcomes: list[StepOutcome]) -> list[dg.AssetCheckResult]:

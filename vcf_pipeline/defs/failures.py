@@ -17,6 +17,7 @@ from vcf_pipeline.domain.errors import (
     StoreUnavailable,
     Superseded,
 )
+from vcf_pipeline.stages import notify
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ NOT_ABOUT_THE_INPUT = (NotFound, ChangedWhileRead)
 
 
 @contextmanager
-def told_in_ledger(control: Control, callset: Callset, *, is_last_try: bool, counts: bool) -> Iterator[None]:
+def told_in_ledger(
+    control: Control, callset: Callset, *, is_last_try: bool, counts: bool, run_id: str = ""
+) -> Iterator[None]:
     """Record in the ledger what went wrong, and let a PermanentError leave as a failure that allows no retry.
 
     An InputRefused makes the callset *refused*, another error *failed*; a Superseded changes nothing, since the
@@ -44,7 +47,7 @@ def told_in_ledger(control: Control, callset: Callset, *, is_last_try: bool, cou
         control.errors.append(error)
         is_permanent = isinstance(error, PermanentError)
         if not isinstance(error, Superseded) and (is_permanent or is_last_try):
-            _record(control, callset, error, counts=counts)
+            _record(control, callset, error, counts=counts, run_id=run_id)
         if is_permanent:
             raise dg.Failure(
                 description=str(error),
@@ -56,23 +59,25 @@ def told_in_ledger(control: Control, callset: Callset, *, is_last_try: bool, cou
         raise
     except Exception as error:
         if is_last_try:
-            _record(control, callset, _unexpected(callset, error), counts=counts)
+            _record(control, callset, _unexpected(callset, error), counts=counts, run_id=run_id)
         raise
 
 
-def _record(control: Control, callset: Callset, error: PipelineError, *, counts: bool) -> None:
+def _record(control: Control, callset: Callset, error: PipelineError, *, counts: bool, run_id: str) -> None:
     key, generation = callset.key, callset.generation
+    refused = isinstance(error, InputRefused) and not isinstance(error, NOT_ABOUT_THE_INPUT)
+    permanent = isinstance(error, PermanentError)
     try:
-        if isinstance(error, InputRefused) and not isinstance(error, NOT_ABOUT_THE_INPUT):
+        if refused:
             control.ledger.mark_refused(key, str(error), error.code, generation=generation)
         else:
-            permanent = isinstance(error, PermanentError)
             control.ledger.mark_failed(
                 key, str(error), error.code, permanent=permanent, generation=generation, counts=counts
             )
     except (Superseded, StoreUnavailable):
         # Forgotten meanwhile, or the ledger itself is what fails: the first error still has to be told.
         return
+    control.notices.tell(notify.failed(callset, run_id, error, permanent=permanent, refused=refused))
 
 
 def _unexpected(callset: Callset, error: Exception) -> PipelineError:

@@ -41,6 +41,7 @@ def lancedb_variants(context: dg.AssetExecutionContext, control: dg.ResourcePara
 
 def _load(control: Control, callset: "Callset") -> StepOutcome:
     from vcf_pipeline.stages.load import load_lancedb
+    from vcf_pipeline.stages.notify import cache_invalidated
 
     report = load_lancedb(
         key=callset.key,
@@ -60,5 +61,8 @@ def _load(control: Control, callset: "Callset") -> StepOutcome:
         "store": dg.MetadataValue.path(str(control.lancedb.root / callset.tenant)),
     }
     return StepOutcome(
-        report.digest, metadata, [CheckOutcome("store_rows_match", report.expected_rows == report.rows, facts)]
+        report.digest,
+        metadata,
+        [CheckOutcome("store_rows_match", report.expected_rows == report.rows, facts)],
+        [cache_invalidated(callset, "lancedb", report.digest, control.ledger)],
     )

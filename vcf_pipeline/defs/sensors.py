@@ -17,6 +17,7 @@ from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Cursor
 from vcf_pipeline.domain.stream.events import Heard, heard
 from vcf_pipeline.domain.stream.run_plan import Limits, Progress, RunPlanned, View, plan_runs
+from vcf_pipeline.stages.notify import standing
 from vcf_pipeline.wiring import Control
 
 
@@ -35,6 +36,7 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
     sensor = control.settings.sensor
     limits = Limits(burst=sensor.burst_from, max_range=sensor.burst_limit)
     plan = plan_runs(messages, _view(context.instance, control, messages), cursor, limits)
+    _answer_what_has_ended(control, messages)
     for letter in plan.dead_letters:
         context.log.error(f"{letter.place}: {letter.reason}")
         control.coordinator.dead_letter(
@@ -69,6 +71,13 @@ def _announce_ended(context: dg.SensorEvaluationContext, control: Control, messa
                 code=problem.code,
                 tenant=message.ended.tenant,
             )
+
+
+def _answer_what_has_ended(control: Control, messages: list[Heard[Announcement]]) -> None:
+    """A sender that announces what is done, or refused, waits for a receipt like the one who was first."""
+    for message in messages:
+        if message.event is not None and (ended := standing(message.event.key, control.ledger)) is not None:
+            control.notices.tell(ended)
 
 
 def run_request(run: RunPlanned) -> dg.RunRequest:

@@ -52,6 +52,7 @@ def triaged_variants(context: dg.AssetExecutionContext, control: dg.ResourcePara
 
 
 def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome:
+    from vcf_pipeline.stages.notify import analysis_requested
     from vcf_pipeline.stages.triage import triage_callset
 
     key = callset.key
@@ -86,7 +87,12 @@ def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome
     if control.settings.profile == "development":
         metadata["preview"] = preview(_best_rows(control, callset))
     facts = {"alleles": alleles, "triaged": triaged}
-    return StepOutcome(report.digest, metadata, [CheckOutcome("every_allele_is_triaged", triaged == alleles, facts)])
+    return StepOutcome(
+        report.digest,
+        metadata,
+        [CheckOutcome("every_allele_is_triaged", triaged == alleles, facts)],
+        [analysis_requested(callset, report.digest, report.tiers)],
+    )
 
 
 def _best_rows(control: Control, callset: "Callset") -> pl.DataFrame:

@@ -95,11 +95,13 @@ class Coordinator:
         """A `with`. earlier: what a stopped attempt of this publication left on brokers. Raises BadTenantName."""
         return Publisher(self, self.window, variants_topic(tenant), publish_id, on_acknowledged, earlier)
 
-    def emit(self, envelope: Envelope, topic: Topic, key: str) -> Segment:
-        """One control message, durable when this returns; equal keys keep their order while one broker is in use."""
-        return self._routes.send(
-            topic, partition_for(topic, key), [frame.encode(envelope)], patience_s=self._patience_s
-        )
+    def emit(self, envelope: Envelope, topic: Topic, key: str, patience_s: float | None = None) -> Segment:
+        """One control message, durable when this returns; equal keys keep their order while one broker is in use.
+
+        patience_s: how long brokers that do not answer are tried again; default: the coordinator's own.
+        """
+        patience_s = self._patience_s if patience_s is None else patience_s
+        return self._routes.send(topic, partition_for(topic, key), [frame.encode(envelope)], patience_s=patience_s)
 
     def announce(self, announced: Announcement, *, ts: int, producer: str) -> Announcement | None:
         """Tell control that a callset is complete. The announcement as it was made, with the places where its chunks

@@ -27,6 +27,8 @@ class StageEvent:
     """generation: of the callset, as control counts it. digest: of the manifest or load that the event is about."""
 
     KIND: ClassVar[str] = ""
+    IS_FOR_THE_NEXT_STAGE: ClassVar[bool] = False
+    """Whether it asks for a run, which is for runs that came by the stream alone (DESIGN section 6)."""
 
     tenant: str
     callset_id: str
@@ -92,6 +94,7 @@ def _checked(kind: str, name: str, wanted: str, value: Any) -> Any:
     fits = {
         "str": _is_text(value),
         "int": _is_count(value),
+        "bool": isinstance(value, bool),
         "Mapping[str, int]": isinstance(value, dict)
         and all(map(_is_text, value))
         and all(map(_is_count, value.values())),
@@ -114,6 +117,7 @@ class AnalysisRequested(StageEvent):
     """A callset has triaged variants to explain. digest: of its triage. tiers: alleles in each."""
 
     KIND: ClassVar[str] = "analysis/requested"
+    IS_FOR_THE_NEXT_STAGE: ClassVar[bool] = True
 
     tiers: Mapping[str, int] = field(default_factory=dict)
 
@@ -132,6 +136,7 @@ class WriteRequested(StageEvent):
     """A callset has a table that the stores have not. digest: of its manifest. asset: which."""
 
     KIND: ClassVar[str] = "write/requested"
+    IS_FOR_THE_NEXT_STAGE: ClassVar[bool] = True
 
     asset: str
 
@@ -151,7 +156,7 @@ class CacheInvalidated(StageEvent):
 
     @property
     def subject(self) -> str:
-        return self.store
+        return f"{self.store}/{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +165,7 @@ class Notification(StageEvent):
 
     state: running, done, failed or refused. asset: which one is at it, of running. digest: of the parsed tables,
     once done. stores: rows of this callset in each, once done. code, reason: of failed and refused.
+    is_permanent: of failed: no rerun cures it.
     """
 
     KIND: ClassVar[str] = "notification"
@@ -173,6 +179,7 @@ class Notification(StageEvent):
     stores: Mapping[str, int] = field(default_factory=dict)
     code: str = ""
     reason: str = ""
+    is_permanent: bool = False
 
     @property
     def subject(self) -> str:
