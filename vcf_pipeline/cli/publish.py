@@ -5,17 +5,24 @@ Not here: chunks, windows and receipts (stages/publish.py, adapters/broker/publi
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vcf_pipeline.cli.meter import Meter, announce_compilation
+from vcf_pipeline.cli.meter import STOP_ASKED, Meter, announce_compilation
 from vcf_pipeline.cli.output import Call, one_line, printable, single_verb, stderr_line
 from vcf_pipeline.cli.run import (
     AssemblyOption,
     EngineOption,
-    FilesArgument,
     LabelOption,
     ModeOption,
     ShareOption,
@@ -27,8 +34,17 @@ from vcf_pipeline.cli.run import (
 )
 
 if TYPE_CHECKING:
+    from vcf_pipeline.domain.stream.cursor import Cursor
     from vcf_pipeline.stages.publish import PublishReport
+    from vcf_pipeline.stages.receipts import Sent
     from vcf_pipeline.wiring import Control
+
+STDIN = "-"
+FOLLOW_POLL_S = 1.0
+FOLLOW_RETRY_S = 10.0
+FOLLOW_SETTLED_S = 3.0
+"""A file is taken when it has not changed for so long: whoever copies it in may still be writing."""
+TRANSIENT = 4
 
 
 class BrokerName(StrEnum):
@@ -39,12 +55,19 @@ class BrokerName(StrEnum):
 
 def publish(
     call: Call,
-    files: FilesArgument,
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE", help="VCF or BCF, plain or compressed; - is standard input.")
+    ] = None,
     broker: Annotated[
         BrokerName | None,
         typer.Option("--broker", help="Send there and nowhere else. Default: the best one that works."),
     ] = None,
     label: LabelOption = None,
+    follow: Annotated[
+        Path | None, typer.Option("--follow", metavar="DIR", help="Publish what comes into this folder, until Ctrl-C.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the receipt: sent = stored = searchable.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="How long to wait for receipts, seconds.")] = 600.0,
     replace: Annotated[
         bool, typer.Option("--replace", help="Publish again what was published with other settings.")
     ] = False,
@@ -54,23 +77,120 @@ def publish(
     assembly: AssemblyOption = None,
 ) -> int:
     """Send files through the stream. The daemon's sensor starts the run; `make dev` opens both."""
+    from vcf_pipeline.domain.identity import PartitionKey
+    from vcf_pipeline.stages.receipts import Sent, from_now
     from vcf_pipeline.wiring import Control
 
     settings = with_reader(call.settings(), engine, mode, max_reject_share)
-    one_label_per_file(label, files)
+    paths = _checked_sources(files or [], follow, label, wait=wait)
     announce_compilation()
     with Control(settings, pin=broker.value if broker is not None else None) as control:
         forward_waiting(control)
+        cursor = from_now(control.coordinator) if wait else None
+        sent: list[Sent] = []
 
         def act(path: str) -> None:
-            report = published(control, path, label, assembly, replace=replace)
-            in_batch = report.is_spooled and falls_back_to_batch(control, path, label, assembly)
+            with standard_input(control) if path == STDIN else nullcontext(path) as file:
+                name = label or ("stdin" if path == STDIN else None)
+                report = published(control, file, name, assembly, replace=replace)
+                may_batch = report.is_spooled and path != STDIN
+                in_batch = may_batch and falls_back_to_batch(control, file, label, assembly)
             call.emit(
                 {**report_record(report), "registered_for_batch": in_batch},
                 _lines(call, report, path if in_batch else ""),
             )
+            if wait and not report.is_spooled:
+                sent.append(Sent(PartitionKey.parse(report.partition), report.digest, report.alleles))
 
-        return call.each(files, act)
+        worst = call.each(paths, act)
+        if cursor is not None and sent:
+            worst = max(worst, _await_receipts(call, control, cursor, sent, timeout))
+        if follow is not None:
+            worst = max(worst, _follow(call, control, follow, act))
+        return worst
+
+
+def _checked_sources(files: list[str], follow: Path | None, label: str | None, *, wait: bool) -> list[str]:
+    if not files and follow is None:
+        raise typer.BadParameter("say what to publish: files, - for standard input, or --follow DIR.")
+    if follow is not None and not follow.is_dir():
+        raise typer.BadParameter(f"--follow takes a folder, and {follow} is none.")
+    if files.count(STDIN) > 1 or (follow is not None and label is not None):
+        raise typer.BadParameter("- can be read once, and --label names one callset.")
+    if follow is not None and wait:
+        raise typer.BadParameter("--follow has no end to wait for; `callsets list` shows how far each is.")
+    one_label_per_file(label, files)
+    return files
+
+
+@contextmanager
+def standard_input(control: Control) -> Iterator[str]:
+    """Standard input as a private file of this home, for as long as it is published: a callset's id is that of all its
+    bytes, so that they have to be read before the first is sent.
+    """
+    folder = control.home / "incoming"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="stdin-") as file:  # made with mode 0600
+        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        file.flush()
+        yield file.name
+
+
+def _follow(call: Call, control: Control, folder: Path, act: Callable[[str], None]) -> int:
+    """Publish each new file of the folder once it has stopped changing. Ends with Ctrl-C or SIGTERM, as exit 130.
+
+    One that is refused is refused once; one that no broker took is tried again.
+    """
+    from vcf_pipeline.stages.inbox import Inbox
+
+    memory = control.home / f"follow-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
+    inbox = Inbox(folder.resolve(), memory, settled_s=FOLLOW_SETTLED_S)
+    stderr_line(f"following {printable(folder)}: new VCF and BCF files are published; Ctrl-C ends it")
+    while True:
+        pause = FOLLOW_POLL_S
+        for file in inbox.waiting(time.time()):
+            if call.each([str(file.path)], act) == TRANSIENT:
+                pause = FOLLOW_RETRY_S
+            else:
+                inbox.remember(file)
+        if STOP_ASKED.wait(pause):
+            raise KeyboardInterrupt
+
+
+def _await_receipts(call: Call, control: Control, cursor: Cursor, sent: list[Sent], timeout: float) -> int:
+    """One record a callset as its receipt comes; the worst exit code."""
+    from vcf_pipeline.stages.notify import standing
+    from vcf_pipeline.stages.receipts import receipts
+
+    look = (lambda key: standing(key, control.ledger)) if control.has_ledger else None
+    started = time.monotonic()
+    worst = 0
+    for receipt in receipts(control.coordinator, cursor, sent, timeout_s=timeout, look=look):
+        record = {
+            "partition": str(receipt.sent.key),
+            "receipt": receipt.state,
+            "sent": receipt.sent.alleles,
+            "stored": receipt.stored,
+            "searchable": receipt.searchable,
+            "digest_sent": receipt.sent.digest,
+            "digest_stored": receipt.digest or None,
+            "whole": receipt.is_whole,
+            "code": receipt.code or None,
+            "reason": receipt.reason or None,
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        line = (
+            f"  receipt {receipt.sent.key}  sent {receipt.sent.alleles:,} = stored {receipt.stored:,} = searchable "
+            f"{receipt.searchable:,}"
+            if receipt.is_whole
+            else f"  receipt {receipt.sent.key}  {receipt.state}"
+        )
+        call.emit(record, [line])
+        if not receipt.is_whole:
+            why = one_line(receipt.reason) or "not searchable yet; is the daemon running? `callsets show` follows it"
+            stderr_line(f"error: {receipt.sent.key}: {receipt.state}: {why}")
+            worst = max(worst, 3 if receipt.state == "refused" else 1)
+    return worst
 
 
 def published(control: Control, path: str, label: str | None, assembly: str | None, *, replace: bool) -> PublishReport:

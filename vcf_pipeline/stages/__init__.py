@@ -14,6 +14,7 @@ load.py            a callset's tables → a store, under a lease
 dead_letters.py    hear, read, replay and discard what could not be processed
 topology.py        the topics on every broker: look, apply
 complete.py        every table written and both stores current → done
+receipts.py        what a sender waits for: stored and searchable
 notify.py          what a run tells others: the next stage, caches, people
 query.py           a query object → rows of stores and tables
 forget.py          a callset removed everywhere

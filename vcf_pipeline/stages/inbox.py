@@ -31,8 +31,8 @@ class Inbox:
     a known one is read once, and a callset that was forgotten does not come back by itself.
     """
 
-    def __init__(self, folder: Path, memory: Path) -> None:
-        self.folder, self._memory = folder, memory
+    def __init__(self, folder: Path, memory: Path, settled_s: float = SETTLED_SECONDS) -> None:
+        self.folder, self._memory, self._settled_s = folder, memory, settled_s
 
     def waiting(self, now: float) -> list[InboxFile]:
         """Settled files with the name of a VCF or BCF that are not remembered as they are, oldest first.
@@ -43,7 +43,7 @@ class Inbox:
         found = [
             file
             for file in self._files()
-            if now - file.changed_ns / 1e9 >= SETTLED_SECONDS
+            if now - file.changed_ns / 1e9 >= self._settled_s
             and seen.get(str(file.path)) != [file.size_bytes, file.changed_ns]
         ]
         return sorted(found, key=lambda file: (file.changed_ns, file.path))

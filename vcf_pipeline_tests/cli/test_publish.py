@@ -1,0 +1,89 @@
+"""`publish`: from standard input, with a receipt, following a folder."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from vcf_pipeline.cli import publish
+from vcf_pipeline.cli.meter import STOP_ASKED
+from vcf_pipeline_tests.cli.conftest import Cli
+from vcf_pipeline_tests.stages.published import made_vcf
+
+
+def test_standard_input_is_the_same_callset_as_its_file_and_leaves_nothing_behind(
+    cli: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(made_vcf(tmp_path, records=20))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(file.read_bytes()), isatty=lambda: False))
+    (piped,) = cli("publish", "-", "--label", "from a pipe", "--json").records
+    assert (piped["label"], piped["records"], piped["already_published"]) == ("from a pipe", 20, False)
+    assert list((home / "incoming").iterdir()) == []
+    (again,) = cli("publish", file, "--json").records
+    assert (again["partition"], again["already_published"]) == (piped["partition"], True)
+
+
+def test_a_receipt_says_that_what_was_sent_is_stored_and_searchable(cli: Cli, tmp_path: Path) -> None:
+    file = made_vcf(tmp_path, records=20)
+    assert cli("run", file).code == 0
+    ended = cli("publish", file, "--wait", "--timeout", "20", "--json")
+    sent, receipt = ended.records
+    assert ended.code == 0
+    assert receipt["whole"]
+    assert sent["alleles"] == receipt["sent"] == receipt["stored"] == receipt["searchable"]
+    assert sent["digest"] == receipt["digest_stored"]
+
+
+def test_a_receipt_that_does_not_come_in_time_is_exit_1_and_says_what_to_look_at(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("publish", made_vcf(tmp_path, records=20), "--wait", "--timeout", "0", "--json")
+    assert (ended.code, ended.records[1]["receipt"]) == (1, "waiting")
+    assert "is the daemon running?" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--follow", "/nowhere/at/all"], ["-", "-"], ["--follow", ".", "--wait"], ["--follow", ".", "--label", "x"]],
+    ids=str,
+)
+def test_nothing_to_publish_or_two_things_at_once_is_a_usage_error(cli: Cli, words: list[str]) -> None:
+    ended = cli("publish", *words)
+    assert (ended.code, ended.out) == (2, "")
+
+
+def test_a_followed_folder_is_published_as_files_settle_each_once_until_it_is_stopped(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    old = time.time() - 60
+    made = Path(made_vcf(folder, records=20))
+    broken = folder / "broken.vcf"
+    broken.write_text("this is no VCF\n")
+    for file in (made, broken):
+        os.utime(file, (old, old))
+    (folder / "growing.vcf").write_text("##fileformat=VCFv4.2\n")
+    os.utime(folder / "growing.vcf", (old + 3600, old + 3600))
+    monkeypatch.setattr(publish, "FOLLOW_POLL_S", 0.05)
+    polls = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            polls.append(timeout)
+            return len(polls) >= 3
+
+    monkeypatch.setattr(publish, "STOP_ASKED", Stop())
+    ended = cli("publish", "--follow", folder, "--json")
+    assert ended.code == 130
+    assert [record["records"] for record in ended.records] == [20]
+    assert ended.err.count("broken.vcf") == 1
+    assert "growing" not in ended.err
+    assert not STOP_ASKED.is_set()
+    polls.clear()
+    assert cli("publish", "--follow", folder, "--json").records == []
