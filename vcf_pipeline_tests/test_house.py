@@ -183,7 +183,7 @@ def test_no_file_has_a_name_that_says_nothing():
 
 def test_tests_mirror_the_package():
     """vcf_pipeline_tests/domain/… only where vcf_pipeline/domain/… is."""
-    own = {"journeys", "oracles", "benchmarks", "data"}
+    own = {"journeys", "chaos", "oracles", "benchmarks", "data"}
     folders = {path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
     strangers = [str(path) for path in folders if path.parts[:1] and path.parts[0] not in own]
     assert [name for name in strangers if not (PACKAGE / name).is_dir()] == []
