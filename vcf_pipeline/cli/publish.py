@@ -146,15 +146,19 @@ def _follow(call: Call, control: Control, folder: Path, act: Callable[[str], Non
     memory = control.home / f"follow-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
     inbox = Inbox(folder.resolve(), memory, settled_s=FOLLOW_SETTLED_S)
     stderr_line(f"following {printable(folder)}: new VCF and BCF files are published; Ctrl-C ends it")
-    while True:
-        pause = FOLLOW_POLL_S
-        for file in inbox.waiting(time.time()):
-            if call.each([str(file.path)], act) == TRANSIENT:
-                pause = FOLLOW_RETRY_S
-            else:
-                inbox.remember(file)
-        if STOP_ASKED.wait(pause):
-            raise KeyboardInterrupt
+    try:
+        while True:
+            pause = FOLLOW_POLL_S
+            for file in inbox.waiting(time.time()):
+                if call.each([str(file.path)], act) == TRANSIENT:
+                    pause = FOLLOW_RETRY_S
+                else:
+                    inbox.remember(file)
+            if STOP_ASKED.wait(pause):
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        stderr_line(f"stopped: what was published stays, and is not published again. Goes on with: {this_command()}")
+        raise
 
 
 def _await_receipts(call: Call, control: Control, cursor: Cursor, sent: list[Sent], timeout: float) -> int:

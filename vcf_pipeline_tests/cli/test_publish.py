@@ -81,6 +81,7 @@ def test_a_followed_folder_is_published_as_files_settle_each_once_until_it_is_st
     monkeypatch.setattr(publish, "STOP_ASKED", Stop())
     ended = cli("publish", "--follow", folder, "--json")
     assert ended.code == 130
+    assert "stopped: what was published stays" in ended.err
     assert [record["records"] for record in ended.records] == [20]
     assert ended.err.count("broken.vcf") == 1
     assert "growing" not in ended.err
