@@ -203,7 +203,7 @@ def decode_frame(packed: bytes, inflated: int, max_inflated: int = MAX_INFLATED)
             [
                 _widen(name, _whole(table.column(name)), dtype)
                 if name in table.column_names
-                else pl.Series(name, [], dtype=dtype).extend_constant(None, rows)
+                else pl.Series(name, [None], dtype=dtype).new_from_index(0, rows)
                 for name, dtype in schema.items()
             ]
         )
