@@ -252,7 +252,7 @@ def records_body(messages: Iterable[VCFVariantMessage]) -> bytes:
 def read_lines(envelope: Envelope) -> list[str]:
     """The lines of a `variants/records` message. Raises UnreadableMessage for anything but a list of variants."""
     where = f"chunk {envelope.seq} of {envelope.publish_id}"
-    if envelope.codec != "none":
+    if envelope.codec not in ("", "none"):
         raise UnreadableMessage(where=where, expected="codec none", got=repr(envelope.codec[:20]))
     records = unpack_bounded(envelope.body, MAX_MESSAGE_BYTES)
     if not isinstance(records, list) or not 0 < len(records) <= MAX_RECORDS:
