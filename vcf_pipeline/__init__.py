@@ -15,6 +15,7 @@ domain/          what VCF, tables, messages and tiers mean; decides, touches not
 adapters/        files, tables, ledger, brokers, stores: acts, maps vendors' errors
 stages/          what happens to a callset, in order
 wiring.py        settings → adapters
+benches/         what `bench` measures
 streaming.py     single variants from a program: StreamingCoordinator
 defs/            assets, jobs, sensors and schedules for Dagster
 definitions.py   what Dagster loads
