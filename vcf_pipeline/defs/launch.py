@@ -150,7 +150,8 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
             raise KeyboardInterrupt
         if control.errors:
             error = control.errors[-1]
-            if isinstance(error, InputRefused):
+            callset = control.ledger.callset(key)
+            if isinstance(error, InputRefused) and callset is not None and callset.state == "refused":
                 # of what is refused nothing stays but the ledger's row; where a daemon runs it, reconciling does this
                 instance.delete_dynamic_partition("callsets", str(key))
             raise error

@@ -196,9 +196,20 @@ class Callsets:
         self._mark(key, generation, state="running", run_id=run_id)
 
     def mark_done(
-        self, key: PartitionKey, *, records: int, alleles: int, rejected: int, digest: str, generation: int
+        self,
+        key: PartitionKey,
+        *,
+        records: int,
+        alleles: int,
+        rejected: int,
+        digest: str,
+        generation: int,
+        made_with: tuple[dict[str, Any], str] | None = None,
     ) -> None:
+        """made_with: reader settings and their fingerprint, where an earlier result stands and others were tried."""
         values = {**FRESH, "records": records, "alleles": alleles, "rejected": rejected, "digest": digest}
+        if made_with is not None:
+            values |= {"reader_settings": json.dumps(made_with[0]), "settings_fingerprint": made_with[1]}
         self._mark(key, generation, state="done", **{name: v for name, v in values.items() if name != "run_id"})
 
     def mark_failed(
