@@ -1,7 +1,8 @@
 """Callsets: what is registered or announced, how far each is, and forgetting.
 
-States: registered or announced → running → done; failed, refused, forgotten. Every change names the generation it is
-about, so that work begun before a `forget` cannot write its end. Not here: announcements (announcements.py), tables.
+States: registered or announced → running → done; failed, refused, forgotten; what is stopped on purpose goes back from
+running. Every change names the generation it is about, so that work begun before a `forget` cannot write its end.
+Not here: announcements (announcements.py), tables.
 """
 
 from __future__ import annotations
@@ -194,6 +195,22 @@ class Callsets:
     def mark_running(self, key: PartitionKey, run_id: str, *, generation: int) -> None:
         """Raises Superseded, as every mark does, when the callset was forgotten since."""
         self._mark(key, generation, state="running", run_id=run_id)
+
+    def put_back(self, key: PartitionKey, run_id: str) -> None:
+        """A run was stopped on purpose: the callset is what it was before. Nothing where another run has it by now.
+
+        What it was can still be read in its row: a reason stays from a failure, a digest from a result.
+        """
+        table = schema.callsets
+        with self.database.writing() as connection:
+            found = get(connection, key)
+            if found is None or found.state != "running" or found.run_id != run_id:
+                return
+            waiting: State = "announced" if found.path == "stream" else "registered"
+            before: State = "failed" if found.reason is not None else "done" if found.digest is not None else waiting
+            mine = (table.c.tenant == key.tenant) & (table.c.callset_id == key.callset_id)
+            now = self.database.now(connection)
+            connection.execute(sa.update(table).where(mine).values(state=before, run_id=None, updated_at=now))
 
     def mark_done(
         self,
