@@ -17,6 +17,7 @@ from vcf_pipeline.domain.errors import (
     StoreUnavailable,
     Superseded,
 )
+from vcf_pipeline.stages.complete import earlier_result
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ NOT_ABOUT_THE_INPUT = (NotFound, ChangedWhileRead)
 def told_in_ledger(control: Control, callset: Callset, *, is_last_try: bool, counts: bool) -> Iterator[None]:
     """Record in the ledger what went wrong, and let a PermanentError leave as a failure that allows no retry.
 
-    An InputRefused makes the callset *refused*, another error *failed*; a Superseded changes nothing, since the
-    callset has another owner by then. Transient errors pass, for the retry policy, and are recorded when it is
-    exhausted (is_last_try): one run is one attempt. counts: whether this one is still to be counted.
+    An InputRefused makes the callset *refused*, or leaves an earlier result of it as it was, another error *failed*; a
+    Superseded changes nothing, since the callset has another owner by then. Transient errors pass, for the retry
+    policy, and are recorded when it is exhausted (is_last_try): one run is one attempt. counts: whether this one is
+    still to be counted.
     """
     try:
         yield
@@ -64,6 +66,9 @@ def _record(control: Control, callset: Callset, error: PipelineError, *, counts:
     key, generation = callset.key, callset.generation
     try:
         if isinstance(error, InputRefused) and not isinstance(error, NOT_ABOUT_THE_INPUT):
+            if stands := earlier_result(callset, ledger=control.ledger, tables=control.tables):
+                error.add_sentence(stands)
+                return
             control.ledger.mark_refused(key, str(error), error.code, generation=generation)
         else:
             permanent = isinstance(error, PermanentError)
