@@ -47,9 +47,12 @@ acceptance: setup ## the full lists, many minutes; ends with a table
 chaos: setup ## real brokers killed, frozen and restarted at random under real senders, many minutes
 	$(BIN)/python -m pytest -s -m chaos --timeout=5400 $(PYTEST_ARGS)
 
+# A shell without job control ignores SIGINT in what it puts in the background, and Dagster handles SIGTERM as SIGINT.
+HEARING = $(BIN)/python -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])'
+
 dev: setup ## Dagster's web server and daemon, with the sensors listening
 	@exports=$$($(BIN)/vcf-pipeline env) && eval "$$exports" && \
-		PYTHONWARNINGS='ignore:Function `dev_command`' exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+		PYTHONWARNINGS='ignore:Function `dev_command`' exec $(HEARING) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 bench: setup $(PEERS)/installed ## our reader beside its peers, each by variants per CPU-second
 	$(BIN)/python -m vcf_pipeline_tests.benchmarks.reader_rate --peers $(PEERS)/bin/python --source $(BENCH_SOURCE)

@@ -10,6 +10,7 @@ import dagster as dg
 
 from vcf_pipeline.definitions import definitions
 from vcf_pipeline.defs.partitions import CALLSETS
+from vcf_pipeline.domain.projections.graph_rows import EDGES, NODES
 from vcf_pipeline.stages import parse
 from vcf_pipeline_tests.programs import BIN, ROOT, environment
 
@@ -44,6 +45,22 @@ def test_every_asset_reads_well_in_the_catalogue():
             assert spec.kinds
             assert spec.partitions_def == CALLSETS
             assert asset.backfill_policy == dg.BackfillPolicy.single_run()
+
+
+def test_every_column_of_an_asset_is_explained_in_the_catalogue():
+    for key, asset in definitions.get_repository_def().assets_defs_by_key.items():
+        (spec,) = asset.specs
+        columns = spec.metadata["dagster/column_schema"].columns
+        assert len({column.name for column in columns}) == len(columns) >= 10
+        assert [column.name for column in columns if not column.description] == [], key
+
+
+def test_the_graphs_columns_are_its_nodes_and_edges_with_what_lies_on_them():
+    (spec,) = definitions.get_repository_def().assets_defs_by_key[dg.AssetKey("kuzu_variants")].specs
+    types = {column.name: column.type for column in spec.metadata["dagster/column_schema"].columns}
+    assert (types["Variant"], types["Variant.pos"]) == ("node table", "Int64")
+    assert (types["CARRIES"], types["CARRIES.zygosity"]) == ("edge table, Sample to Variant", "String")
+    assert len(types) == sum(1 + len(columns) for columns in [*NODES.values(), *(edge[2] for edge in EDGES.values())])
 
 
 def test_the_loads_come_after_what_they_load():

@@ -30,7 +30,7 @@ from vcf_pipeline.adapters.objects import (
     put_atomically,
     unavailable,
 )
-from vcf_pipeline.domain.errors import NotFound, StoreUnavailable
+from vcf_pipeline.domain.errors import NotFound, PermanentError, PipelineError, StoreUnavailable
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.digest import TableDigest
 from vcf_pipeline.domain.tables.dtypes import Schema, conformed, dtype_text, parse_dtype, union_schema
@@ -75,7 +75,8 @@ class Tables:
     ) -> Iterator[pl.DataFrame]:
         """Row groups in written order, cast to the table's schema; columns: in that order, all by default.
 
-        Memory: one row group. Raises StoreUnavailable when parts vanish under the reader.
+        Memory: one row group. Raises StoreUnavailable when parts are replaced under the reader, and PermanentError
+        where the manifest names what is not there.
         """
         for _ in range(2):
             manifest = self._whole(tenant, callset_id, asset)
@@ -90,9 +91,10 @@ class Tables:
                 return
             except FileNotFoundError as error:
                 # Replaced twice, or forgotten, since the manifest was read: the next one says what is true now.
-                if has_begun:
-                    raise _vanished(path) from error
-        raise _vanished(self.folder(tenant, callset_id, asset))
+                gone = self._gone(tenant, callset_id, asset, path)
+                if has_begun or isinstance(gone, PermanentError):
+                    raise gone from error
+        raise gone
 
     def scan(self, tenant: str, callset_id: str, asset: str, table: str) -> pl.LazyFrame:
         """Lazily, every part cast to the table's schema; a narrower `gt` is padded as it is read."""
@@ -103,7 +105,8 @@ class Tables:
         try:
             parts = [(path, pl.read_parquet_schema(path)) for path in paths]
         except FileNotFoundError as error:
-            raise _vanished(folder) from error
+            missing = next((path for path in paths if not path.exists()), folder)
+            raise self._gone(tenant, callset_id, asset, missing) from error
         if parts and all(present == schema for _, present in parts):
             return pl.scan_parquet(paths)
         scans = [_scanned(path, present, schema) for path, present in parts]
@@ -127,8 +130,10 @@ class Tables:
                 path = self.folder(tenant, callset_id, "parsed_variants") / part.path
                 try:
                     return path.read_bytes().decode()
+                except FileNotFoundError as error:
+                    raise self._gone(tenant, callset_id, "parsed_variants", path) from error
                 except OSError as error:
-                    raise _vanished(path) from error
+                    raise unavailable(path, error) from error
         return ""
 
     def writer(self, key: PartitionKey, asset: str, *, fence: int) -> TableWriter:
@@ -157,6 +162,25 @@ class Tables:
                 path.unlink(missing_ok=True)
                 removed.append(path)
         return removed
+
+    def _gone(self, tenant: str, callset_id: str, asset: str, path: Path) -> PipelineError:
+        """Why a part cannot be read: no rerun finds one that the manifest still names, and one replaced is no loss."""
+        manifest = self._whole(tenant, callset_id, asset)
+        folder = self.folder(tenant, callset_id, asset)
+        if any(folder / part.path == path for part in manifest.parts) and not path.exists():
+            return PermanentError(
+                where=str(path),
+                expected="a part that its manifest names",
+                got="none",
+                repair="Run the file again with --force: its tables are written anew.",
+                code="TABLE_DAMAGED",
+            )
+        return StoreUnavailable(
+            where=str(path),
+            expected="the parts of the table as its manifest was",
+            got="a newer table",
+            repair="The table was replaced while it was read: read again.",
+        )
 
     def _whole(self, tenant: str, callset_id: str, asset: str) -> Manifest:
         manifest = self.manifest(tenant, callset_id, asset)
@@ -365,12 +389,3 @@ def _row_groups(path: Path, schema: Schema, columns: Sequence[str] | None) -> It
                 assert isinstance(arrived, pl.DataFrame)  # noqa: S101 - a table is one
                 frame = arrived
             yield conformed(frame, {name: schema[name] for name in read}).select(list(wanted))
-
-
-def _vanished(path: Path) -> StoreUnavailable:
-    return StoreUnavailable(
-        where=str(path),
-        expected="the parts that its manifest names",
-        got="none",
-        repair="The table was replaced or forgotten while it was read: read again.",
-    )

@@ -9,6 +9,7 @@ metadata.py            a report → what the UI shows
 callset_step.py        what every asset does around its stage
 parsed_variants.py     the tables, from stream or file; no_silent_loss, stream_complete
 triaged_variants.py    tiers, reasons, evidence; every_allele_is_triaged
+store_load.py          what the assets of both stores share
 lancedb_variants.py    search by field; store_rows_match
 kuzu_variants.py       the graph; store_rows_match
 jobs.py                selections of assets

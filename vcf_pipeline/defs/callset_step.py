@@ -6,6 +6,7 @@ Not here: what a stage does (vcf_pipeline/stages), what is shown of it (metadata
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +57,17 @@ def materialize(
     context: dg.AssetExecutionContext, control: Control, stage: Callable[[Callset], StepOutcome]
 ) -> dg.MaterializeResult[Any]:
     """Run the stage for each partition of this run, in order; the first that fails ends the run."""
+    if control.is_stopped:
+        # Dagster still begins the other store's load, which does not wait for the one that was stopped.
+        raise dg.Failure(description="Stopped by a signal.", allow_retries=False)
     try:
         return _materialize(context, control, stage)
     except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
         # Under a retry policy Dagster begins an interrupted step again, and Ctrl-C would end nothing.
         control.is_stopped = True
+        with suppress(PipelineError):  # being stopped is what has to be told
+            for text in context.partition_keys:
+                control.ledger.put_back(PartitionKey.parse(text), context.run.run_id)
         raise dg.Failure(description="Stopped by a signal.", allow_retries=False) from error
 
 

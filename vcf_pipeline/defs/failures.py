@@ -18,6 +18,7 @@ from vcf_pipeline.domain.errors import (
     Superseded,
 )
 from vcf_pipeline.stages import notify
+from vcf_pipeline.stages.complete import earlier_result
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ def told_in_ledger(
 ) -> Iterator[None]:
     """Record in the ledger what went wrong, and let a PermanentError leave as a failure that allows no retry.
 
-    An InputRefused makes the callset *refused*, another error *failed*; a Superseded changes nothing, since the
-    callset has another owner by then. Transient errors pass, for the retry policy, and are recorded when it is
-    exhausted (is_last_try): one run is one attempt. counts: whether this one is still to be counted.
+    An InputRefused makes the callset *refused*, or leaves an earlier result of it as it was, another error *failed*; a
+    Superseded changes nothing, since the callset has another owner by then. Transient errors pass, for the retry
+    policy, and are recorded when it is exhausted (is_last_try): one run is one attempt. counts: whether this one is
+    still to be counted.
     """
     try:
         yield
@@ -68,7 +70,10 @@ def _record(control: Control, callset: Callset, error: PipelineError, *, counts:
     refused = isinstance(error, InputRefused) and not isinstance(error, NOT_ABOUT_THE_INPUT)
     permanent = isinstance(error, PermanentError)
     try:
-        if refused:
+        stands = earlier_result(callset, ledger=control.ledger, tables=control.tables) if refused else ""
+        if stands:
+            error.add_sentence(stands)
+        elif refused:
             control.ledger.mark_refused(key, str(error), error.code, generation=generation)
         else:
             control.ledger.mark_failed(

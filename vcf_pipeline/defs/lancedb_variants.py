@@ -1,68 +1,21 @@
 """The asset `lancedb_variants`: search by field: one row per allele in the tenant's `variants` table. And its check."""
 
-from typing import TYPE_CHECKING
-
 import dagster as dg
 
-from vcf_pipeline.defs.callset_step import CheckOutcome, StepOutcome, materialize
-from vcf_pipeline.defs.failures import TRANSIENT_RETRIES
+from vcf_pipeline.defs.callset_step import materialize
 from vcf_pipeline.defs.metadata import column_schema
-from vcf_pipeline.defs.partitions import CALLSETS
+from vcf_pipeline.defs.store_load import load_into, store_asset
 from vcf_pipeline.domain.projections.search_rows import SEARCH_ROWS
 from vcf_pipeline.wiring import Control
 
-if TYPE_CHECKING:
-    from vcf_pipeline.adapters.ledger.callsets import Callset
 
-
-@dg.asset(
-    partitions_def=CALLSETS,
-    deps=["parsed_variants", "triaged_variants"],
-    group_name="stores",
-    kinds={"lancedb"},
-    owners=["team:vcf-pipeline"],
-    tags={"domain": "genomics"},
-    code_version="1",
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    retry_policy=TRANSIENT_RETRIES,
-    check_specs=[
-        dg.AssetCheckSpec(
-            "store_rows_match",
-            asset="lancedb_variants",
-            description="The store holds as many rows of this callset as its tables say.",
-        )
-    ],
-    metadata={"dagster/column_schema": column_schema(SEARCH_ROWS)},
-)
+@store_asset("lancedb", column_schema(SEARCH_ROWS))
 def lancedb_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The callset's alleles with their tiers, searchable by field; readers see the last whole one until then."""
-    return materialize(context, control, lambda callset: _load(control, callset))
-
-
-def _load(control: Control, callset: "Callset") -> StepOutcome:
     from vcf_pipeline.stages.load import load_lancedb
-    from vcf_pipeline.stages.notify import cache_invalidated
 
-    report = load_lancedb(
-        key=callset.key,
-        tables=control.tables,
-        ledger=control.ledger,
-        store=control.lancedb,
-        progress=lambda done, total: control.report_progress("lancedb", done, total, "alleles", done),
-    )
-    facts = {"expected": report.expected_rows, "in_store": report.rows}
-    metadata = {
-        "dagster/row_count": report.rows,
-        "seconds": round(report.seconds, 3),
-        "reused": report.reused,
-        "label": callset.label,
-        "digest": report.digest,
-        "scope": report.scope,
-        "store": dg.MetadataValue.path(str(control.lancedb.root / callset.tenant)),
-    }
-    return StepOutcome(
-        report.digest,
-        metadata,
-        [CheckOutcome("store_rows_match", report.expected_rows == report.rows, facts)],
-        [cache_invalidated(callset, "lancedb", report.digest, control.ledger)],
+    return materialize(
+        context,
+        control,
+        lambda callset: load_into("lancedb", control.lancedb, load_lancedb, control=control, callset=callset),
     )

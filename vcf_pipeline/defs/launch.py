@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -112,7 +112,13 @@ def run_callset(
             _wait_for(instance, other[0].run_id)
         if not force and callset.state in ("done", "running") and _is_complete(control, key):
             return _outcome(control, key, not attached, attached, None, started)
-        run_id = _execute(control, instance, key, force=force)
+        run_id = str(uuid4())
+        try:
+            _execute(control, instance, key, run_id, force=force)
+        except KeyboardInterrupt:
+            with suppress(PipelineError):  # a signal between two steps has met no step that would do this
+                control.ledger.put_back(key, run_id)
+            raise
     return _outcome(control, key, reused=False, attached=False, run_id=run_id, started=started)
 
 
@@ -124,10 +130,9 @@ def _is_complete(control: Control, key: PartitionKey) -> bool:
     return complete_callset(key, ledger=control.ledger, tables=control.tables)
 
 
-def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, *, force: bool) -> str:
+def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, run_id: str, *, force: bool) -> None:
     from vcf_pipeline.definitions import definitions
 
-    run_id = str(uuid4())
     tags = {**holder_tags(run_id), PATH_TAG: "batch"}
     if force:
         tags[FORCE_TAG] = "true"
@@ -151,7 +156,8 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
             raise KeyboardInterrupt
         if control.errors:
             error = control.errors[-1]
-            if isinstance(error, InputRefused):
+            callset = control.ledger.callset(key)
+            if isinstance(error, InputRefused) and callset is not None and callset.state == "refused":
                 # of what is refused nothing stays but the ledger's row; where a daemon runs it, reconciling does this
                 instance.delete_dynamic_partition("callsets", str(key))
             raise error
@@ -162,7 +168,6 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
             repair="The Dagster UI shows the run; `vcf-pipeline doctor` checks what it needs.",
             code="RUN_FAILED",
         )
-    return result.run_id
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from vcf_pipeline.domain.projections.graph_rows import EDGES, GRAPH_MEANINGS, NODES, TABLE_MEANINGS
 from vcf_pipeline.domain.tables.schemas import COLUMN_MEANINGS
 
 # The UI hides Markdown of a thousand characters behind a link: plot and preview of a usual file stay below that.
@@ -27,6 +28,29 @@ def column_schema(*tables: Mapping[str, pl.DataType | type[pl.DataType]]) -> dg.
             for name, dtype in table.items()
         ]
     )
+
+
+def graph_schema() -> dg.TableSchema:
+    """The graph's node and edge tables, each with its columns as TABLE.column, for the asset catalogue."""
+    columns = []
+    for node, properties in NODES.items():
+        columns += [
+            dg.TableColumn(node, "node table", description=TABLE_MEANINGS[node]),
+            *_columns_of(node, properties),
+        ]
+    for edge, (start, end, properties) in EDGES.items():
+        columns += [
+            dg.TableColumn(edge, f"edge table, {start} to {end}", description=TABLE_MEANINGS[edge]),
+            *_columns_of(edge, properties),
+        ]
+    return dg.TableSchema(columns=columns)
+
+
+def _columns_of(table: str, properties: Mapping[str, pl.DataType | type[pl.DataType]]) -> list[dg.TableColumn]:
+    return [
+        dg.TableColumn(f"{table}.{name}", str(dtype), description=GRAPH_MEANINGS.get(name, COLUMN_MEANINGS.get(name)))
+        for name, dtype in properties.items()
+    ]
 
 
 def counts_table(label: str, counts: Mapping[str, int]) -> dg.MetadataValue[Any]:

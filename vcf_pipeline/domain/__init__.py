@@ -2,6 +2,7 @@
 
 errors.py      the exception tree
 identity.py    tenant, callset_id, partition key, generation, event ids
+kernel.py      how loops over bytes and numbers are compiled
 vcf/           the meaning of VCF, in the order a line meets it
 row_ids.py     the 16 bytes that name an allele row
 tables/        columns of every table, the digest of rows, what a manifest says

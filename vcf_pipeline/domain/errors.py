@@ -55,6 +55,11 @@ class PipelineError(Exception):
         sentence = f"{head} ({self.code})."
         return f"{sentence} {self.repair}".strip()
 
+    def add_sentence(self, sentence: str) -> None:
+        """Say one thing more, known only where the error arrived."""
+        self.message = f"{self.message} {sentence}"
+        self.args = (self.message,)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.__dict__.copy())
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numba import njit
+
+from vcf_pipeline.domain.kernel import kernel
 
 ROW_ID_BYTES = 16
 _TAIL_BYTES = 10  # record_no as int64, alt_index as int16, both little-endian
@@ -64,28 +65,25 @@ def row_ids(tenant: str, callset_id: str, record_no: np.ndarray, alt_index: np.n
         raise ValueError(f"tenant and callset_id of {prefix.size - 2} bytes do not fit one block of blake2b")
     numbers = np.ascontiguousarray(record_no, np.int64).view(np.uint64)
     places = np.ascontiguousarray(alt_index, np.int16).view(np.uint16)
-    hashes = _hash_rows(prefix, numbers, places)
+    block = np.zeros(_BLOCK_BYTES, np.uint8)
+    block[: prefix.size] = prefix
+    hashes = np.empty((len(numbers), 2), np.uint64)
+    _hash_rows(block, block.view(np.uint64), prefix.size, numbers, places, np.empty(16, np.uint64), hashes)
     offsets = np.arange(0, (len(numbers) + 1) * ROW_ID_BYTES, ROW_ID_BYTES, dtype=np.int64)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(hashes)]
     column = pa.Array.from_buffers(pa.large_binary(), len(numbers), buffers)
     return pl.Series("row_id", column, dtype=pl.Binary)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _rotated(x: Any, n: Any) -> Any:
     return (x >> _U(n)) | (x << _U(64 - n))
 
 
-@njit(cache=True, nogil=True)
-def _hash_rows(prefix: Any, record_no: Any, alt_index: Any) -> Any:
-    n = record_no.size
-    hashes = np.empty((n, 2), np.uint64)
-    block = np.zeros(_BLOCK_BYTES, np.uint8)
-    block[: prefix.size] = prefix
-    words = block.view(np.uint64)
-    v = np.empty(16, np.uint64)
-    at = prefix.size
-    for row in range(n):
+@kernel
+def _hash_rows(block: Any, words: Any, at: int, record_no: Any, alt_index: Any, v: Any, hashes: Any) -> None:
+    """block: begins with `at` bytes that every row shares; words: the same memory. v: 16 words to work in."""
+    for row in range(record_no.size):
         number, place = record_no[row], alt_index[row]
         for k in range(8):
             block[at + k] = (number >> _U(8 * k)) & _U(255)
@@ -114,4 +112,3 @@ def _hash_rows(prefix: Any, record_no: Any, alt_index: Any) -> Any:
                 v[b] = _rotated(v[b] ^ v[c], 63)
         hashes[row, 0] = _U(_STATE_0) ^ v[0] ^ v[8]
         hashes[row, 1] = _IV[1] ^ v[1] ^ v[9]
-    return hashes

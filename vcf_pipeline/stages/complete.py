@@ -1,4 +1,4 @@
-"""A callset is *done* when every table of it is written and both stores have it as its tables say.
+"""A callset is *done* when every table of it is written and both stores have it as its tables say, and stays so.
 
 Not here: the writing (parse.py, triage.py) and the loading (load.py).
 """
@@ -13,9 +13,11 @@ from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections import graph_rows, search_rows
 from vcf_pipeline.stages import parse, triage
 from vcf_pipeline.stages.load import is_load_of
+from vcf_pipeline.stages.register import stands
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
+    from vcf_pipeline.domain.tables.manifest import Manifest
     from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
 STORES = ("lancedb", "kuzu")
@@ -25,14 +27,8 @@ _PROJECTIONS = {"lancedb": search_rows.PROJECTION_VERSION, "kuzu": graph_rows.GR
 def complete_callset(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> bool:
     """Mark the callset done if it is; True when it is. Manifests and loads decide, in any order of the stages."""
     callset = ledger.callset(key)
-    parsed = tables.manifest(key.tenant, key.callset_id, "parsed_variants")
-    triaged = tables.manifest(key.tenant, key.callset_id, "triaged_variants")
-    if callset is None or parsed is None or triaged is None:
-        return False
-    if triaged.inputs.get("parsed_variants") != parsed.digest:
-        return False
-    loads = [ledger.current_load(store, key) for store in STORES]
-    if not all(load is not None and is_load_of(load.digest, parsed.digest, triaged.digest) for load in loads):
+    parsed = _whole_result(key, ledger=ledger, tables=tables)
+    if callset is None or parsed is None:
         return False
     ledger.mark_done(
         key,
@@ -43,6 +39,37 @@ def complete_callset(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> bo
         generation=callset.generation,
     )
     return True
+
+
+def earlier_result(callset: Callset, *, ledger: Ledger, tables: Tables) -> str | None:
+    """For a callset whose file was refused: where an earlier result of it is whole, that is not lost.
+
+    The callset is done again then, with the settings that made the result; a sentence that says so. Else None.
+    """
+    parsed = _whole_result(callset.key, ledger=ledger, tables=tables)
+    if parsed is None or parsed.inputs.get("sha256") != callset.sha256:
+        return None
+    ledger.mark_done(
+        callset.key,
+        records=parsed.records,
+        alleles=parsed.alleles,
+        rejected=parsed.rejected,
+        digest=parsed.digest,
+        generation=callset.generation,
+        made_with=(parsed.settings, parsed.inputs["settings"]),
+    )
+    return stands(parsed.alleles, parsed.settings)
+
+
+def _whole_result(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> Manifest | None:
+    """The manifest of parsed_variants where triage and both loads were made from it; else None."""
+    parsed = tables.manifest(key.tenant, key.callset_id, "parsed_variants")
+    triaged = tables.manifest(key.tenant, key.callset_id, "triaged_variants")
+    if parsed is None or triaged is None or triaged.inputs.get("parsed_variants") != parsed.digest:
+        return None
+    loads = [ledger.current_load(store, key) for store in STORES]
+    is_whole = all(load is not None and is_load_of(load.digest, parsed.digest, triaged.digest) for load in loads)
+    return parsed if is_whole else None
 
 
 def stale_assets(callset: Callset, *, ledger: Ledger, tables: Tables, thresholds: TriageThresholds) -> list[str]:

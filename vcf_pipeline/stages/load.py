@@ -158,11 +158,12 @@ def unload_kuzu(key: PartitionKey, *, ledger: Ledger, store: KuzuGraph) -> bool:
     """A new version of the tenant's graph without the callset; False where there is none. For a `forget`."""
     with ledger.lease(f"kuzu/{key.tenant}", wait_seconds=LEASE_WAIT_SECONDS) as lease:
         version = ledger.graph_version(key.tenant)
-        if version is None or not store.path(version.path).is_file():
+        if version is None:
             return False
         path = version.path
+        is_there = store.path(path).is_file()
         kept = ledger.graph_loads(key.tenant).keys()
-        if not store.callsets(path) <= kept:
+        if is_there and not store.callsets(path) <= kept:
             path, _ = store.write_version(
                 key.tenant,
                 name=_version_name(version.version + 1),
@@ -175,7 +176,7 @@ def unload_kuzu(key: PartitionKey, *, ledger: Ledger, store: KuzuGraph) -> bool:
         # the versions before may still have the callset, so they go at once
         _remove_old_versions(key.tenant, ledger, store, keep=1)
         ledger.drop_loads("kuzu", ledger.dead_loads("kuzu", key))
-    return True
+    return is_there
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.adapters.ledger.ledger import Ledger
 from vcf_pipeline.adapters.objects import content_sha256, readable_file
 from vcf_pipeline.adapters.vcf_files.reader import open_reader
 from vcf_pipeline.domain.errors import InputRefused
-from vcf_pipeline.domain.identity import callset_id
+from vcf_pipeline.domain.identity import PartitionKey, callset_id
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 ENDINGS = (".gz", ".bgz", ".bgzf", ".vcf", ".bcf")
@@ -41,10 +42,21 @@ def register_callset(
     """The callset of the file, and whether it is new (or comes back after a `forget`).
 
     Raises NotFound, with nothing kept; NotAVcf, Truncated or another InputRefused, with a ledger row *refused* that
-    says why. progress(bytes, of how many) while the file is read once for its checksum.
+    says why, or as it was where the callset was done before. progress(bytes, of how many) while the file is read once
+    for its checksum.
     """
     file = readable_file(path)
     sha256, size_bytes = content_sha256(str(file), progress)
+    refusal: InputRefused | None = None
+    try:
+        with open_reader(str(file), settings, sha256=sha256):
+            pass  # opening reads the header, which is all that can be said before the records are read
+    except InputRefused as refused:
+        refusal = refused
+        known = ledger.callset(PartitionKey(tenant, callset_id(sha256, settings.assembly)))
+        if known is not None and known.state == "done":
+            refusal.add_sentence(stands(known.alleles or 0, known.reader_settings))
+            raise
     callset, is_new = ledger.register(
         tenant,
         callset_id(sha256, settings.assembly),
@@ -57,10 +69,13 @@ def register_callset(
         settings_fingerprint=settings.fingerprint(),
         correlation_id=new_id(),
     )
-    try:
-        with open_reader(str(file), settings, sha256=sha256):
-            pass  # opening reads the header, which is all that can be said before the records are read
-    except InputRefused as refused:
-        ledger.mark_refused(callset.key, str(refused), refused.code, generation=callset.generation)
-        raise
+    if refusal is not None:
+        ledger.mark_refused(callset.key, str(refusal), refusal.code, generation=callset.generation)
+        raise refusal
     return callset, is_new
+
+
+def stands(alleles: int, reader_settings: dict[str, Any]) -> str:
+    """What a refusal adds where an earlier result of the callset stays as it is."""
+    mode = reader_settings.get("mode", ReaderSettings().mode)
+    return f"The earlier result stands: {alleles:,} alleles, read in mode {mode}."

@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 from vcf_pipeline.adapters import tables as module
 from vcf_pipeline.adapters.objects import content_sha256, put_atomically
 from vcf_pipeline.adapters.tables import Tables
-from vcf_pipeline.domain.errors import PipelineError, StoreUnavailable, Superseded
+from vcf_pipeline.domain.errors import PermanentError, PipelineError, StoreUnavailable, Superseded
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.digest import TableDigest
 
@@ -135,15 +135,37 @@ def test_a_reader_whose_parts_vanished_looks_at_the_manifest_once_more(
     assert tables.read(*WHERE, "variants").height == 4
 
 
-def test_a_part_that_is_gone_for_good_is_an_error_not_an_empty_table(tmp_path: Path) -> None:
+def test_a_part_that_is_gone_for_good_is_a_permanent_error_not_an_empty_table(tmp_path: Path) -> None:
     tables = Tables(tmp_path)
     put(tables, rows(0, 2))
     for path in tables.folder(*WHERE).glob("1/*.parquet"):
         path.unlink()
+    for read in (tables.read, tables.scan):
+        with pytest.raises(PermanentError, match=r"TABLE_DAMAGED.*--force"):
+            read(*WHERE, "variants")
+    put(tables, rows(0, 3), fence=2)
+    assert tables.read(*WHERE, "variants").height == 3
+
+
+def test_a_reader_whose_parts_are_replaced_in_the_middle_may_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART_BYTES", 1)
+    monkeypatch.setattr(module, "ROW_GROUP_BYTES", 1)
+    tables = Tables(tmp_path)
+    put(tables, rows(0, 2), rows(2, 2), fence=1)
+    frames = tables.frames(*WHERE, "variants")
+    assert next(frames).height == 2
+    put(tables, rows(0, 3), fence=2)
+    put(tables, rows(0, 4), fence=3)
     with pytest.raises(StoreUnavailable):
-        tables.read(*WHERE, "variants")
-    with pytest.raises(StoreUnavailable):
-        tables.scan(*WHERE, "variants")
+        list(frames)
+
+
+def test_a_table_that_was_never_written_is_a_permanent_error(tmp_path: Path) -> None:
+    for read in (Tables(tmp_path).read, Tables(tmp_path).scan, lambda *where: list(Tables(tmp_path).frames(*where))):
+        with pytest.raises(PermanentError, match="expected the tables of parsed_variants, got none"):
+            read(*WHERE, "variants")
 
 
 def test_a_writer_that_raises_leaves_the_old_table_and_no_file(tmp_path: Path) -> None:

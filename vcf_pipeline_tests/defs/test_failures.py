@@ -31,7 +31,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0)
 
 
-def failing(error: Exception, seen: list[int]) -> Callable[..., Any]:
+def failing(error: BaseException, seen: list[int]) -> Callable[..., Any]:
     def stage(*args: Any, **given: Any) -> Any:
         seen.append(1)
         raise error
@@ -89,6 +89,16 @@ def test_an_input_that_is_refused_is_refused_for_good(desk: Desk, monkeypatch: p
     partition, _ = run_of_one(desk)
     assert ledger_says(desk, partition)[:2] == ("refused", "NOT_A_VCF")
     assert desk.tick("reconcile_sensor").run_requests == []
+
+
+@pytest.mark.parametrize(("module", "name"), STAGES, ids=lambda part: part if isinstance(part, str) else "")
+def test_a_step_that_is_interrupted_leaves_the_callset_as_it_was(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+):
+    monkeypatch.setattr(module, name, failing(KeyboardInterrupt(), []))
+    partition, result = run_of_one(desk)
+    assert not result.success
+    assert ledger_says(desk, partition) == ("announced", None, False, 0)
 
 
 def test_a_callset_that_was_forgotten_meanwhile_stays_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch):

@@ -200,6 +200,27 @@ def test_quarantine_sets_aside_what_is_below_the_share_and_says_where_it_was(
         assert content[offset - 1 :].startswith(b"\n" + raw.encode() + b"\n")
 
 
+def test_a_result_outlives_stricter_settings_that_refuse_its_file(cli: Cli, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one_bad.vcf"
+    path.write_text(GOOD + "".join(_line(pos) for pos in range(1, 300)) + _line("x"))
+    (first,) = cli("run", path, "--json").records
+    with Control(load_settings({}, home=home)) as control:
+        (before,) = control.ledger.callsets()
+    for _ in range(2):
+        refused = cli("run", path, "--mode", "strict")
+        assert_one_clear_line(refused, 3, "POS_NOT_INTEGER", "The earlier result stands: 299 alleles")
+        assert "read in mode quarantine" in refused.err
+    with Control(load_settings({}, home=home)) as control, dagster_instance(control) as instance:
+        (after,) = control.ledger.callsets()
+        assert instance.get_dynamic_partitions("callsets") == [str(after.key)]
+    kept = ("state", "reader_settings", "settings_fingerprint", "digest", "records", "alleles", "rejected", "reason")
+    assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+    assert after.state == "done"
+    assert len(cli("query", "variants", "--limit", "1000", "--json").records) == 299
+    (again,) = cli("run", path, "--json").records
+    assert (again["reused"], again["digest"]) == (True, first["digest"])
+
+
 def test_a_refusal_in_dagster_is_final(cli: Cli, home: Path, tmp_path: Path, data: Path) -> None:
     """As the daemon runs it: no step is tried again, no run asked for again, and the partition goes."""
     assert cli("register", _cut_late(tmp_path, data)).code == 0

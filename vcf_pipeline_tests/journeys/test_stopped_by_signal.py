@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vcf_pipeline.settings import load_settings
+from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.programs import kill_group, start, vcf_pipeline, wait_until
 
 HEADER = "##fileformat=VCFv4.2\n##contig=<ID=1,length=99999999>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -35,11 +37,16 @@ def _has_chunks(home: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("verb", "is_underway", "number"),
-    [("run", _has_parts, signal.SIGINT), ("publish", _has_chunks, signal.SIGTERM)],
+    ("verb", "is_underway", "number", "left"),
+    [("run", _has_parts, signal.SIGINT, ["registered"]), ("publish", _has_chunks, signal.SIGTERM, [])],
 )
 def test_a_stopped_command_says_what_was_kept_and_its_repeat_goes_on(
-    tmp_path: Path, long_file: Path, verb: str, is_underway: Callable[[Path], bool], number: signal.Signals
+    tmp_path: Path,
+    long_file: Path,
+    verb: str,
+    is_underway: Callable[[Path], bool],
+    number: signal.Signals,
+    left: list[str],
 ) -> None:
     home = tmp_path / "home"
     process = start(home, verb, long_file, "--json")
@@ -53,6 +60,8 @@ def test_a_stopped_command_says_what_was_kept_and_its_repeat_goes_on(
     assert out == ""
     assert "Traceback" not in err
     (said,) = [line for line in err.splitlines() if line.startswith("stopped: kept")]
+    with Control(load_settings({}, home=home)) as control:
+        assert [callset.state for callset in control.ledger.callsets()] == left
     command = shlex.split(said.split("Goes on with: ")[1])
     assert command[0] == "vcf-pipeline"
     (record,) = vcf_pipeline(home, *command[1:]).records

@@ -110,6 +110,7 @@ def launch(page: Page, partition: str) -> None:
     page.get_by_role("button", name=re.compile(r"Materialize( all)?…")).click()
     dialog = page.locator("[role=dialog]").first
     dialog.get_by_text("Select a partition or create one").click()
+    page.keyboard.type(partition)  # the menu draws only what is in sight of a long list
     page.locator("[role=menu] li", has_text=partition).first.click()
     dialog.click(position={"x": 12, "y": 12})  # the menu stays open for more, at times above the button
     expect(page.locator("[role=menu]")).to_have_count(0)

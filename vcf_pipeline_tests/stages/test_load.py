@@ -158,7 +158,23 @@ def test_a_queued_callset_that_is_broken_stops_its_own_load_alone(control: MadeC
 def test_two_versions_stay_and_no_orphan(control: MadeControl) -> None:
     for digit in "abcd":
         control.load_kuzu(control.put(digit, first_pos=ord(digit) * 1000))
-    assert len(list((control.data / TENANT / "_graph").iterdir())) == 2
+    files = {f"{TENANT}/_graph/{folder.name}/" for folder in (control.data / TENANT / "_graph").iterdir()}
+    known = control.ledger.old_graph_versions(TENANT, keep=0)
+    assert [version.version for version in known] == [3, 4]
+    assert {version.path.rpartition("/")[0] + "/" for version in known} == files
+
+
+def test_a_forget_leaves_no_older_version_where_the_newest_was_lost(control: MadeControl) -> None:
+    stays, goes = control.put("a"), control.put("b", first_pos=5000)
+    control.load_kuzu(goes)
+    control.load_kuzu(stays)
+    control.kuzu.path(control.graph_is_at()).unlink()
+    control.ledger.forget(goes)
+    assert not unload_kuzu(goes, ledger=control.ledger, store=control.kuzu)
+    assert [version.version for version in control.ledger.old_graph_versions(TENANT, keep=0)] == [2]
+    assert not any((control.data / TENANT / "_graph").rglob("v000001*/*"))
+    control.load_kuzu(stays)
+    assert control.kuzu.callsets(control.graph_is_at()) == {stays.callset_id}
 
 
 def test_a_forgotten_callset_is_gone_from_both_stores(control: MadeControl) -> None:

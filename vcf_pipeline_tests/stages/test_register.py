@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
-from vcf_pipeline.domain.errors import InputRefused, NotAVcf, NotFound
+from vcf_pipeline.domain.errors import EngineStopped, InputRefused, NotAVcf, NotFound
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
+from vcf_pipeline.stages import register as module
 from vcf_pipeline.stages.register import label_of, register_callset
 from vcf_pipeline_tests.vcf_text import header_text, record
 
@@ -117,6 +119,22 @@ def test_what_is_no_vcf_leaves_one_refused_row_with_the_reason(ledger: Ledger, t
     assert (row.state, row.code, row.reason) == ("refused", found.value.code, str(found.value))
     assert isinstance(found.value, InputRefused)
     assert found.value.exit_code == 3
+
+
+def test_a_callset_that_is_done_stays_so_when_another_engine_cannot_open_its_file(
+    ledger: Ledger, vcf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callset, _ = register(ledger, vcf)
+    ledger.mark_done(callset.key, records=1, alleles=2, rejected=0, digest="d1:x", generation=0)
+    done = ledger.callset(callset.key)
+
+    def stopped(*args: Any, **given: Any) -> Any:
+        raise EngineStopped(where=str(vcf), got="a file that this engine cannot open")
+
+    monkeypatch.setattr(module, "open_reader", stopped)
+    with pytest.raises(EngineStopped, match=r"stands: 2 alleles, read in mode quarantine\.$"):
+        register(ledger, vcf, settings=ReaderSettings(engine="cyvcf2", mode="strict"))
+    assert ledger.callset(callset.key) == done
 
 
 def test_progress_ends_at_the_files_size(ledger: Ledger, vcf: Path) -> None:

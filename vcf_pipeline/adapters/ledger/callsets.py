@@ -1,7 +1,8 @@
 """Callsets: what is registered or announced, how far each is, and forgetting.
 
-States: registered or announced → running → done; failed, refused, forgotten. Every change names the generation it is
-about, so that work begun before a `forget` cannot write its end. Not here: announcements (announcements.py), tables.
+States: registered or announced → running → done; failed, refused, forgotten; what is stopped on purpose goes back from
+running. Every change names the generation it is about, so that work begun before a `forget` cannot write its end.
+Not here: announcements (announcements.py), tables.
 """
 
 from __future__ import annotations
@@ -201,10 +202,37 @@ class Callsets:
         """Raises Superseded, as every mark does, when the callset was forgotten since."""
         self._mark(key, generation, state="running", run_id=run_id)
 
+    def put_back(self, key: PartitionKey, run_id: str) -> None:
+        """A run was stopped on purpose: the callset is what it was before. Nothing where another run has it by now.
+
+        What it was can still be read in its row: a reason stays from a failure, a digest from a result.
+        """
+        table = schema.callsets
+        with self.database.writing() as connection:
+            found = get(connection, key)
+            if found is None or found.state != "running" or found.run_id != run_id:
+                return
+            waiting: State = "announced" if found.path == "stream" else "registered"
+            before: State = "failed" if found.reason is not None else "done" if found.digest is not None else waiting
+            mine = (table.c.tenant == key.tenant) & (table.c.callset_id == key.callset_id)
+            now = self.database.now(connection)
+            connection.execute(sa.update(table).where(mine).values(state=before, run_id=None, updated_at=now))
+
     def mark_done(
-        self, key: PartitionKey, *, records: int, alleles: int, rejected: int, digest: str, generation: int
+        self,
+        key: PartitionKey,
+        *,
+        records: int,
+        alleles: int,
+        rejected: int,
+        digest: str,
+        generation: int,
+        made_with: tuple[dict[str, Any], str] | None = None,
     ) -> None:
+        """made_with: reader settings and their fingerprint, where an earlier result stands and others were tried."""
         values = {**FRESH, "records": records, "alleles": alleles, "rejected": rejected, "digest": digest}
+        if made_with is not None:
+            values |= {"reader_settings": json.dumps(made_with[0]), "settings_fingerprint": made_with[1]}
         self._mark(key, generation, state="done", **{name: v for name, v in values.items() if name != "run_id"})
 
     def mark_failed(

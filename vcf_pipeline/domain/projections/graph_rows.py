@@ -72,6 +72,31 @@ EDGES: dict[str, tuple[str, str, dict[str, pl.DataType | type[pl.DataType]]]] = 
     ),
 }
 """Each edge table: from, to, its further columns. Every edge names its callset, CONTAINS by `from`."""
+TABLE_MEANINGS: dict[str, str] = {
+    "Callset": "one file's variants as they were loaded",
+    "Sample": "a sample of a callset",
+    "Variant": "a trimmed allele of an assembly, shared by the callsets that have it",
+    "Gene": "a gene by its symbol",
+    "Condition": "a condition that a claim is about",
+    "CONTAINS": "a callset has the variant, at this record and allele",
+    "CARRIES": "the sample's call has the variant",
+    "IN_GENE": "the variant's worst consequence is in the gene",
+    "HAS_CLAIM": "somebody claims this significance of the variant for the condition",
+}
+"""For people: what the asset catalogue says of a node or edge table."""
+GRAPH_MEANINGS: dict[str, str] = {
+    "key": "names the node: a variant by assembly and variant_key, the others by what they are",
+    "label": "what people call the callset",
+    "assembly": "reference assembly; where it is unknown, a variant is shared with no other callset",
+    "scope": "all, or linked where only alleles with a gene, a claim or tier 1 to 3 are in the graph",
+    "name": "the sample's name in the file",
+    "callset_id": "which callset says so",
+    "contig": "contig without chr, M for MT",
+    "pos": "1-based, first base of the trimmed allele",
+    "zygosity": "het, hom, hemi (one allele in all) or partial (the others missing)",
+    "source": "where the claim was read: INFO of the file itself",
+}
+"""The same of columns that mean something else here than in a table, or are in none."""
 CLAIM_SOURCE = "INFO"
 """Claims come from the file's own INFO until sources are joined."""
 _CELLS_AT_ONCE = 8_000_000  # of gt: some 40 MB with what is computed from it

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numba import njit
 
+from vcf_pipeline.domain.kernel import kernel
 from vcf_pipeline.domain.tables.schemas import NO_ALLELE
 
 EXCLUDED = frozenset({"row_id"})
@@ -67,8 +67,8 @@ class TableDigest:
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 if name in EXCLUDED or column.null_count == len(column):
                     continue
-                a, b = _call_lanes(column, n_samples) if name in CALLS else _lanes(column)
-                _add_column(sum_a, sum_b, a, b, *_validity(column), *_name_seeds("column", name))
+                lanes = _call_lanes(column, n_samples) if name in CALLS else _lanes(column)
+                _add_column(sum_a, sum_b, *_read_only(*lanes), *_validity(column), *_name_seeds("column", name))
             high, low = _sum_rows(sum_a, sum_b)
             self.total = (self.total + (int(high) << 64) + int(low)) % _MODULUS
 
@@ -113,7 +113,7 @@ def _call_lanes(column: pa.Array, n_samples: int) -> Lanes:
     keys_a, keys_b = _place_keys(samples, width // samples if samples else 0)
     inner = column.values.slice(column.offset * width, len(column) * width)
     if pa.types.is_boolean(inner.type):
-        numbers, padding = _unpacked(_plain(inner.buffers()[1]), inner.offset, len(inner)), 1
+        numbers, padding = *_read_only(_unpacked(_plain(inner.buffers()[1]), inner.offset, len(inner))), 1
     else:
         numbers, padding = _values(inner), -NO_ALLELE
     lanes: Lanes = _weighted_rows(numbers, padding, *_validity(inner), len(column), keys_a, keys_b, _U(samples))
@@ -128,7 +128,9 @@ def _lanes(column: pa.Array) -> Lanes:
         whole = _values(column).astype(np.int64, copy=False).view(np.uint64)
         return whole, whole
     if pa.types.is_floating(kind):
-        lanes = _float_lanes(_values(column).astype(np.float64, copy=False))
+        narrow = np.empty(1, np.float32)
+        values = _values(column).astype(np.float64, copy=False)
+        lanes = _float_lanes(*_read_only(values), narrow, narrow.view(np.uint32))
         return lanes
     if pa.types.is_boolean(kind):
         lanes = _bool_lanes(_unpacked(_plain(column.buffers()[1]), column.offset, len(column)))
@@ -141,13 +143,13 @@ def _lanes(column: pa.Array) -> Lanes:
         offsets = column.offsets.to_numpy().astype(np.int64, copy=False)
         first, last = (int(offsets[0]), int(offsets[-1])) if len(offsets) else (0, 0)
         inner = column.values.slice(first, last - first)
-        lanes = _list_lanes(offsets - first, *_lanes(inner), *_validity(inner))
+        lanes = _list_lanes(offsets - first, *_read_only(*_lanes(inner)), *_validity(inner))
         return lanes
     if pa.types.is_fixed_size_list(kind):
         width = kind.list_size
         inner = column.values.slice(column.offset * width, len(column) * width)
         offsets = np.arange(len(column) + 1, dtype=np.int64) * width
-        lanes = _list_lanes(offsets, *_lanes(inner), *_validity(inner))
+        lanes = _list_lanes(offsets, *_read_only(*_lanes(inner)), *_validity(inner))
         return lanes
     if pa.types.is_struct(kind):
         return _struct_lanes(column)
@@ -157,7 +159,14 @@ def _lanes(column: pa.Array) -> Lanes:
 
 
 def _plain(buffer: pa.Buffer | None) -> np.ndarray:
-    return np.zeros(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
+    return _read_only(np.frombuffer(b"" if buffer is None else buffer, np.uint8))[0]
+
+
+def _read_only(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The same arrays, all as Arrow's buffers are: a kernel given both kinds is compiled for each."""
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
 
 
 def _values(column: pa.Array) -> np.ndarray:
@@ -173,7 +182,7 @@ def _text_column(column: pa.Array, offset_dtype: type[np.int32] | type[np.int64]
     if not len(column):
         return np.zeros(0, np.uint64), np.zeros(0, np.uint64)
     offsets = _plain(offset_buffer).view(offset_dtype)[column.offset : column.offset + len(column) + 1]
-    lanes: Lanes = _text_lanes(offsets.astype(np.int64, copy=False), _plain(text_buffer))
+    lanes: Lanes = _text_lanes(*_read_only(offsets.astype(np.int64, copy=False)), _plain(text_buffer))
     return lanes
 
 
@@ -182,8 +191,8 @@ def _struct_lanes(column: pa.Array) -> Lanes:
     for index, member in enumerate(column.type):
         inner = column.field(index)  # cut as the struct is
         if inner.null_count != len(inner):
-            a, b = _lanes(inner)
-            _add_column(sum_a, sum_b, a, b, *_validity(inner), *_name_seeds("field", member.name))
+            lanes, seeds = _read_only(*_lanes(inner)), _name_seeds("field", member.name)
+            _add_column(sum_a, sum_b, *lanes, *_validity(inner), *seeds)
     return sum_a, sum_b
 
 
@@ -192,7 +201,7 @@ def _validity(column: pa.Array) -> tuple[np.ndarray, int]:
     return _plain(column.buffers()[0] if column.null_count else None), column.offset
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _mix(x: Any) -> Any:
     """splitmix64's finaliser: every bit of the input moves every bit of the output."""
     x = (x ^ (x >> _U(30))) * _MIX_1
@@ -200,12 +209,12 @@ def _mix(x: Any) -> Any:
     return x ^ (x >> _U(31))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _is_valid(bitmap: Any, index: int) -> Any:
     return bitmap.size == 0 or (bitmap[index >> 3] >> (index & 7)) & 1 == 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keys_of(places: Any, step: Any) -> Any:
     keys = np.empty(places.size, np.uint64)
     for i in range(places.size):
@@ -214,7 +223,7 @@ def _keys_of(places: Any, step: Any) -> Any:
     return keys
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unpacked(bits: Any, shift: int, n: int) -> Any:
     """A bit-packed column as one int8 a value."""
     values = np.empty(n, np.int8)
@@ -223,7 +232,7 @@ def _unpacked(bits: Any, shift: int, n: int) -> Any:
     return values
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _weighted_rows(
     numbers: Any, padding: int, bitmap: Any, shift: int, n_rows: int, keys_a: Any, keys_b: Any, samples: Any
 ) -> Any:
@@ -247,11 +256,10 @@ def _weighted_rows(
     return lane_a, lane_b
 
 
-@njit(cache=True, nogil=True)
-def _float_lanes(values: Any) -> Any:
+@kernel
+def _float_lanes(values: Any, narrow: Any, bits: Any) -> Any:
+    """narrow: one float32 to work in; bits: the same memory."""
     lane_a, lane_b = np.empty(values.size, np.uint64), np.empty(values.size, np.uint64)
-    narrow = np.empty(1, np.float32)
-    bits = narrow.view(np.uint32)
     for i in range(values.size):
         value = values[i]
         if not (abs(value) < _WHOLE_LIMIT and value == np.floor(value)):
@@ -266,7 +274,7 @@ def _float_lanes(values: Any) -> Any:
     return lane_a, lane_b
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bool_lanes(values: Any) -> Any:
     lane_a, lane_b = np.empty(values.size, np.uint64), np.empty(values.size, np.uint64)
     for i in range(values.size):
@@ -275,7 +283,7 @@ def _bool_lanes(values: Any) -> Any:
     return lane_a, lane_b
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _text_lanes(offsets: Any, text: Any) -> Any:
     n = offsets.size - 1
     lane_a, lane_b = np.empty(n, np.uint64), np.empty(n, np.uint64)
@@ -300,7 +308,7 @@ def _text_lanes(offsets: Any, text: Any) -> Any:
     return lane_a, lane_b
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _list_lanes(offsets: Any, inner_a: Any, inner_b: Any, bitmap: Any, shift: int) -> Any:
     n = offsets.size - 1
     lane_a, lane_b = np.empty(n, np.uint64), np.empty(n, np.uint64)
@@ -317,7 +325,7 @@ def _list_lanes(offsets: Any, inner_a: Any, inner_b: Any, bitmap: Any, shift: in
     return lane_a, lane_b
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_column(
     sum_a: Any, sum_b: Any, lane_a: Any, lane_b: Any, bitmap: Any, shift: int, seed_a: Any, seed_b: Any
 ) -> None:
@@ -332,7 +340,7 @@ def _add_column(
                 sum_b[i] += _mix(lane_b[i] + seed_b)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sum_rows(sum_a: Any, sum_b: Any) -> Any:
     """Each row's lanes are mixed with one another, so that values cannot change rows unseen; then the 128-bit sum."""
     high, low = _U(0), _U(0)

@@ -7,15 +7,15 @@ Not here: what follows from a kind (alleles.py).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from vcf_pipeline.domain.kernel import kernel
 from vcf_pipeline.domain.vcf.tokens import Array
 
 SEQUENCE, STAR, NONREF, BREAKEND, SYMBOLIC, NO_ALT, NOT_AN_ALLELE = range(7)
 SNV, MNV, INS, DEL, INDEL, SV, BND, STAR_TYPE, NONREF_TYPE, REF_TYPE = range(10)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def explode(count: Array, record: Array, alt_index: Array) -> None:
     """A row per item of each record's ALT list (count >= 1): record (int64), alt_index (int16, from 1)."""
     k = 0
@@ -26,7 +26,7 @@ def explode(count: Array, record: Array, alt_index: Array) -> None:
             k += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def classify_alts(b: Array, off: Array, length: Array, bases: Array, kind: Array) -> None:
     """Kind (uint8) of each ALT allele by its text. bases: uint8[256], non-zero where a letter may stand for a
     base.
@@ -90,12 +90,12 @@ def classify_alts(b: Array, off: Array, length: Array, bases: Array, kind: Array
             kind[r] = NOT_AN_ALLELE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _upper(c: int) -> int:
     return c - 32 if 97 <= c <= 122 else c
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def trim_alleles(
     b: Array,
     ref_off: Array,
@@ -155,7 +155,7 @@ def trim_alleles(
         trimmed_alt[r] = m
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_keys(
     b: Array,
     contig_off: Array,

@@ -52,7 +52,7 @@ def number_array(values: Array, valid: Array) -> pa.Array:
 
 def text_array(block: Block, off: Array, length: Array, *, dot_is_null: bool = True) -> pa.Array:
     """String views into the block; length <= 0 is null. off, length: int32."""
-    views = np.empty((off.size, 4), np.int32)
+    views = np.empty((off.size, 2), np.uint64)
     valid = np.empty(off.size, np.bool_)
     nulls = string_views(block.array, off, length, dot_is_null, views, valid)
     return pa.Array.from_buffers(

@@ -112,7 +112,8 @@ class InfoReader:
         while size < 4 * len(names) + 8:
             size *= 2
         self._table = np.full(size, -1, np.int32)
-        fill_key_table(self._bytes, self._start, self._table)
+        self._word, self._mask = np.zeros(len(names), np.uint64), np.zeros(len(names), np.uint64)
+        fill_key_table(self._bytes, self._start, self._table, self._word, self._mask)
 
     def tokenise(self, records: Records, log: DefectLog) -> InfoBlock:
         """Where every key's value stands; registers undeclared keys as they are met."""
@@ -130,7 +131,8 @@ class InfoReader:
                 np.empty(_UNKNOWN_AT_ONCE, np.int32),
             )
             n_unknown = find_info(
-                *(block.array, off, length, self._bytes, self._start, self._table),
+                *(block.array, off, length, self._bytes, self._start, self._table, self._word, self._mask),
+                np.full(len(self.keys) + 1, -1, np.int32),
                 *(token_off, token_len, flags, seen, unknown_off, unknown_len),
             )
             met = min(n_unknown, _UNKNOWN_AT_ONCE)

@@ -6,8 +6,8 @@ Not here: which keys there are and what their values ought to be (info.py).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from vcf_pipeline.domain.kernel import kernel
 from vcf_pipeline.domain.vcf.tokens import SEMICOLONS, Array, find_byte, load_word
 
 REPEATED_KEY = 1
@@ -15,27 +15,35 @@ EMPTY_ENTRY = 2
 UNKNOWN_KEY = 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hash_key(b: Array, s: int, e: int) -> int:
-    """FNV-1a over b[s:e], 32 bits."""
+    """FNV-1a over b[s:e], 32 bits. s, e: int64 from every caller, so that it is compiled once."""
     h = np.uint32(2166136261)
     for i in range(s, e):
         h = np.uint32((h ^ np.uint32(b[i])) * np.uint32(16777619))
     return int(h)
 
 
-@njit(cache=True, nogil=True)
-def fill_key_table(key_bytes: Array, key_start: Array, table: Array) -> None:
-    """Open addressing: table (int32, a power of two long, -1 is free) ← number of each key."""
+@kernel
+def fill_key_table(key_bytes: Array, key_start: Array, table: Array, key_word: Array, key_mask: Array) -> None:
+    """Open addressing: table (int32, a power of two long, -1 is free) ← number of each key.
+
+    key_word, key_mask (uint64, all 0): the first eight bytes of each key as a word, and which of them count.
+    """
     mask = table.size - 1
     for k in range(key_start.size - 1):
-        h = hash_key(key_bytes, key_start[k], key_start[k + 1]) & mask
+        for j in range(key_start[k], key_start[k + 1]):
+            shift = np.uint64(8 * (j - key_start[k]))
+            if shift < 64:
+                key_word[k] |= np.uint64(key_bytes[j]) << shift
+                key_mask[k] |= np.uint64(255) << shift
+        h = hash_key(key_bytes, np.int64(key_start[k]), np.int64(key_start[k + 1])) & mask
         while table[h] >= 0:
             h = (h + 1) & mask
         table[h] = k
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_info(
     b: Array,
     off: Array,
@@ -43,6 +51,9 @@ def find_info(
     key_bytes: Array,
     key_start: Array,
     table: Array,
+    key_word: Array,
+    key_mask: Array,
+    successor: Array,
     token_off: Array,
     token_len: Array,
     flags: Array,
@@ -54,19 +65,11 @@ def find_info(
 
     flags: uint8 bits per row (REPEATED_KEY: the first value stays; EMPTY_ENTRY; UNKNOWN_KEY). seen: uint8 per
     key. unknown_off, unknown_len: where unknown keys stand, as many as fit. Returns how many unknown keys
-    there were. The key that followed a key last time is tried first: most records name their keys in one
-    order.
+    there were. successor (int32, a key more than there are, all -1): the key that followed each last time is
+    tried first, since most records name their keys in one order.
     """
     n_keys = key_start.size - 1
     mask = table.size - 1
-    successor = np.full(n_keys + 1, -1, np.int32)
-    # the first eight bytes of each key as a word, and which of them count
-    key_word = np.zeros(n_keys, np.uint64)
-    key_mask = np.zeros(n_keys, np.uint64)
-    for k in range(n_keys):
-        for j in range(min(key_start[k + 1] - key_start[k], 8)):
-            key_word[k] |= np.uint64(key_bytes[key_start[k] + j]) << np.uint64(8 * j)
-            key_mask[k] |= np.uint64(255) << np.uint64(8 * j)
     last_word = b.size - 8
     n_unknown = 0
     for r in range(off.size):
@@ -99,7 +102,7 @@ def find_info(
             if k < 0:
                 while i < e and b[i] != 61 and b[i] != 59:
                     i += 1
-                h = hash_key(b, ks, i) & mask
+                h = hash_key(b, np.int64(ks), np.int64(i)) & mask
                 while table[h] >= 0:
                     g = table[h]
                     q = key_start[g]

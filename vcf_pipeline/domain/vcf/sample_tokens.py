@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from vcf_pipeline.domain.kernel import kernel
 
 U8 = npt.NDArray[np.uint8]
 I16 = npt.NDArray[np.int16]
@@ -25,7 +26,7 @@ MISSING, NO_ALLELE = -1, -2
 BAD, OUT_OF_RANGE, UNEVEN = 1, 2, 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def format_ids(b: U8, off: I64, length: I32, ids: I32, first: I64) -> int:
     """Number the distinct FORMAT texts. ids[n]: the number of each record's; first[n]: a record that has it.
 
@@ -68,7 +69,7 @@ def format_ids(b: U8, off: I64, length: I32, ids: I32, first: I64) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def diploid_calls(
     b: U8,
     sample_off: I64,
@@ -153,7 +154,7 @@ def diploid_calls(
                 counts[4, row] = hom[a + 1]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sample_columns(b: U8, sample_off: I64, line_end: I64, n_samples: int, wrong: U8) -> None:
     """wrong[n] = 1 where a record has another number of sample columns than n_samples."""
     for r in range(sample_off.size):
@@ -164,7 +165,7 @@ def sample_columns(b: U8, sample_off: I64, line_end: I64, n_samples: int, wrong:
             wrong[r] = 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sample_cells(
     b: U8,
     sample_off: I64,
@@ -212,7 +213,7 @@ def sample_cells(
             i += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def widest_call(b: U8, off: I32, length: I32) -> int:
     """The most alleles that one of the GT texts can hold, a leading phase prefix not counted."""
     widest = 1
@@ -225,7 +226,7 @@ def widest_call(b: U8, off: I32, length: I32) -> int:
     return widest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gt_of_cells(
     b: U8,
     off: I32,

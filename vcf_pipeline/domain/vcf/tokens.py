@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from vcf_pipeline.domain.kernel import inlined, kernel
 
 Array = npt.NDArray[Any]
 
@@ -45,10 +47,19 @@ def _zeros_below(_typing: Any, _word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+def _bits_of(_typing: Any, _number: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], _WORD)
+
+    return types.uint64(types.float64), generate
+
+
 load_word: Any = intrinsic(_word_at)
 """(b, at) → the bytes b[at:at+8] as a little-endian uint64, wherever they stand. Callers keep at + 8 <= b.size."""
 trailing_zeros: Any = intrinsic(_zeros_below)
 """(word) → how many low bits of a uint64 are 0."""
+float_bits: Any = intrinsic(_bits_of)
+"""(number) → the 64 bits of a float64. A view of an array would say the same, and compile ten times as long."""
 
 _ONES = np.uint64(0x0101010101010101)
 _HIGHS = np.uint64(0x8080808080808080)
@@ -56,7 +67,7 @@ _TABS = _ONES * np.uint64(9)
 SEMICOLONS = _ONES * np.uint64(59)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def find_byte(b: Array, s: int, e: int, repeated: Any, byte: int) -> Any:
     """Where the byte first stands in b[s:e], e when nowhere. repeated: the byte eight times, as uint64.
 
@@ -75,7 +86,7 @@ def find_byte(b: Array, s: int, e: int, repeated: Any, byte: int) -> Any:
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_columns(b: Array, start: Array, end: Array, off: Array, length: Array, found: Array) -> None:
     """The first off.shape[0] columns of each line → off, length [column, line]; found: columns seen, at most
     one more.
@@ -111,7 +122,7 @@ def find_columns(b: Array, start: Array, end: Array, off: Array, length: Array, 
             length[k, r] = -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_ints(b: Array, off: Array, length: Array, out: Array, valid: Array, bad: Array) -> int:
     """Whole numbers of up to 18 digits → out (int64), valid (bool); rows that are none → bad (int32). Returns
     how many.
@@ -153,7 +164,7 @@ def parse_ints(b: Array, off: Array, length: Array, out: Array, valid: Array, ba
     return n_bad
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_floats(b: Array, off: Array, length: Array, powers: Array, out: Array, valid: Array, bad: Array) -> int:
     """Decimal numbers → out (float32, rounded once), valid (bool); rows that need a slower look → bad
     (int32).
@@ -163,8 +174,6 @@ def parse_floats(b: Array, off: Array, length: Array, powers: Array, out: Array,
     number are `bad`.
     """
     n_bad = 0
-    bits = np.empty(1, np.float64)
-    as_int = bits.view(np.uint64)
     for r in range(off.size):
         size = length[r]
         s = off[r]
@@ -255,8 +264,7 @@ def parse_floats(b: Array, off: Array, length: Array, powers: Array, out: Array,
                     if v < 1.2e-38 or v > 3.4e38:
                         fine = False
                     elif not (m <= np.uint64(9007199254740992) and -22 <= exponent <= 22):
-                        bits[0] = v
-                        low = np.int64(as_int[0] & np.uint64(0x1FFFFFFF))
+                        low = np.int64(float_bits(v) & np.uint64(0x1FFFFFFF))
                         if abs(low - 0x10000000) <= 8:
                             fine = False
             if fine:
@@ -268,7 +276,7 @@ def parse_floats(b: Array, off: Array, length: Array, powers: Array, out: Array,
     return n_bad
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_items(b: Array, off: Array, length: Array, separator: int, count: Array) -> int:
     """Items of each list → count (int32): 0 for absent, `.`, empty and valueless. Returns the sum."""
     total = 0
@@ -287,7 +295,7 @@ def count_items(b: Array, off: Array, length: Array, separator: int, count: Arra
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split_items(
     b: Array, off: Array, length: Array, separator: int, count: Array, item_off: Array, item_len: Array
 ) -> None:
@@ -309,7 +317,7 @@ def split_items(
         k += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pick_item(
     b: Array, off: Array, length: Array, which: Array, item_off: Array, item_len: Array, count: Array
 ) -> None:
@@ -347,15 +355,14 @@ def pick_item(
         count[r] = c + 1
 
 
-@njit(cache=True, nogil=True)
-def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, out: Array, valid: Array) -> int:
-    """Arrow string views (four int32 a row) into buffer 0, valid (bool); length <= 0 is null, so is `.` when
+@kernel
+def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, words: Array, valid: Array) -> int:
+    """Arrow string views (two uint64 a row) into buffer 0, valid (bool); length <= 0 is null, so is `.` when
     asked.
 
     Returns how many rows are null.
     """
     nulls = 0
-    words = out.view(np.uint64)
     last = b.size - 12
     low = np.uint64(0xFFFFFFFF)
     for r in range(off.size):
@@ -375,10 +382,11 @@ def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, out: Ar
             head = load_word(b, s) & low
             tail = load_word(b, s + 4)
         else:
-            for j in range(min(size, 4)):
-                head |= np.uint64(b[s + j]) << np.uint64(8 * j)
-            for j in range(4, min(size, 12)):
-                tail |= np.uint64(b[s + j]) << np.uint64(8 * (j - 4))
+            for j in range(size):
+                if j < 4:
+                    head |= np.uint64(b[s + j]) << np.uint64(8 * j)
+                elif j < 12:
+                    tail |= np.uint64(b[s + j]) << np.uint64(8 * (j - 4))
         if size > 12:
             tail = np.uint64(s) << np.uint64(32)
         elif size <= 4:
@@ -391,7 +399,7 @@ def string_views(b: Array, off: Array, length: Array, dot_is_null: bool, out: Ar
     return nulls
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def classify_bytes(b: Array, off: Array, length: Array, classes: Array, out: Array) -> None:
     """The classes (uint8[256] bits) of all bytes of each text, or-ed → out (uint8). Empty and absent give
     0.
@@ -403,7 +411,7 @@ def classify_bytes(b: Array, off: Array, length: Array, classes: Array, out: Arr
         out[r] = bits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def contains_byte(b: Array, off: Array, length: Array, wanted: int, out: Array) -> None:
     """Whether the byte stands in each text → out (bool)."""
     for r in range(off.size):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vcf_pipeline.adapters.ledger.ledger import Ledger
@@ -46,6 +48,30 @@ def test_failures_are_counted_until_it_is_done(ledger: Ledger) -> None:
     found = ledger.callset(KEY)
     assert found is not None
     assert (found.attempts, found.reason, found.alleles, found.rejected) == (0, None, 4, 1)
+
+
+@pytest.mark.parametrize("before", ["registered", "announced", "failed", "done"])
+def test_a_run_that_was_stopped_leaves_the_callset_as_it_was(ledger: Ledger, before: str) -> None:
+    if before == "announced":
+        ledger.record_announcement(announced())
+    else:
+        register(ledger)
+    if before == "failed":
+        ledger.mark_failed(KEY, "no answer", "UNAVAILABLE", permanent=False, generation=0)
+    elif before == "done":
+        done(ledger)
+    was = ledger.callset(KEY)
+    assert was is not None
+    assert was.state == before
+    ledger.mark_running(KEY, "run-1", generation=0)
+    ledger.put_back(KEY, "another run")
+    running = ledger.callset(KEY)
+    assert running is not None
+    assert running.state == "running"
+    ledger.put_back(KEY, "run-1")
+    now = ledger.callset(KEY)
+    assert now is not None
+    assert replace(now, updated_at=0) == replace(was, updated_at=0)
 
 
 def test_what_is_refused_stays_so_with_its_reason_until_it_is_registered_again(ledger: Ledger) -> None:

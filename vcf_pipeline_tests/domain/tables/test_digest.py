@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -251,3 +252,42 @@ def test_small_differences_are_seen() -> None:
 def test_a_dtype_that_no_table_has_is_refused() -> None:
     with pytest.raises(TypeError, match="no digest for a column of"):
         digest_of(pl.DataFrame({"day": pl.Series([1], dtype=pl.Date)}))
+
+
+def test_read_only_and_writable_memory_is_digested_by_one_compiled_kernel() -> None:
+    """Each kind of argument has numba compile a kernel anew, which the first run of an installation waits for."""
+    values: dict[str, Any] = {
+        "whole": np.arange(4),
+        "short": np.arange(4, dtype=np.int16),
+        "real": np.linspace(0, 1, 4),
+        "single": np.linspace(0, 1, 4, dtype=np.float32),
+    }
+    writable = {name: pa.array(array) for name, array in values.items()}
+    immutable = {name: pa.py_buffer(array.tobytes()) for name, array in values.items()}
+    read_only = {
+        name: pa.Array.from_buffers(writable[name].type, 4, [None, buffer]) for name, buffer in immutable.items()
+    }
+    others = pl.DataFrame(
+        {
+            "text": ["a", None, "b", "c"],
+            "flag": [True, None, False, True],
+            "texts": [["a"], None, ["b", None], []],
+            "reals": [[0.5], [1.0, None], None, []],
+            "whole_or_null": [1, None, 3, 4],
+            "struct": [{"x": 1, "y": "a"}, {"x": None, "y": None}, {"x": 2, "y": "b"}, {"x": 3, "y": None}],
+            "gt": pl.Series([[0, 1], [1, 1], None, [0, -1]], dtype=pl.Array(pl.Int8, 2)),
+            "phased": pl.Series([[True], [False], [None], [True]], dtype=pl.Array(pl.Boolean, 1)),
+        }
+    ).to_arrow(compat_level=pl.CompatLevel.oldest())
+    sums = set()
+    for numbers in (writable, read_only):
+        digest = TableDigest()
+        digest.add_arrow("t", pa.table({**numbers, **{name: others[name] for name in others.column_names}}))
+        sums.add(digest.value())
+    small = TableDigest()
+    small.add("t", pl.DataFrame({"texts": [["a"], ["b"]], "phased": [True, False], "real": [0.5, None]}))
+    assert len(sums) == 1
+    names = ("_add_column", "_list_lanes", "_float_lanes", "_text_lanes", "_bool_lanes", "_unpacked", "_sum_rows")
+    assert {name: len(getattr(kernels, name).signatures) for name in names} == dict.fromkeys(names, 1)
+    by_width = [str(signature[0].dtype) for signature in kernels._weighted_rows.signatures]
+    assert len(by_width) == len(set(by_width)), "one for each width of an allele number"

@@ -24,14 +24,17 @@ def test_every_key_has_the_value_that_splitting_gives(records: list[list[tuple[s
     start = np.zeros(len(KEYS) + 1, np.int32)
     start[1:] = np.cumsum([len(key) for key in KEYS])
     table = np.full(32, -1, np.int32)
-    fill_key_table(names, start, table)
+    words = np.zeros(len(KEYS), np.uint64), np.zeros(len(KEYS), np.uint64)
+    fill_key_table(names, start, table, *words)
     token_off = np.empty((len(KEYS), off.size), np.int32)
     token_len = np.full((len(KEYS), off.size), ABSENT, np.int32)
     flags, seen = np.zeros(off.size, np.uint8), np.zeros(len(KEYS), np.uint8)
     unknown = np.empty(99, np.int32), np.empty(99, np.int32)
     buffer = np.frombuffer(raw, np.uint8)
+    successor = np.full(len(KEYS) + 1, -1, np.int32)
     n_unknown = find_info(
-        buffer, off, length, names, start, table, token_off, token_len, flags, seen, unknown[0], unknown[1]
+        *(buffer, off, length, names, start, table, *words, successor),
+        *(token_off, token_len, flags, seen, *unknown),
     )
     assert n_unknown == sum(key not in KEYS for entries in records for key, _ in entries)
     for row, entries in enumerate(records):
