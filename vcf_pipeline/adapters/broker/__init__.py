@@ -10,6 +10,11 @@ kafka_topology.py  topics made durable, compared with the topology, raised to it
 kafka_sending.py   messages to one partition, under a clock of our own
 kafka_reading.py   ranges by offset, and the long poll
 kafka.py           Apache Kafka
+iggy_errors.py     what Iggy's client says, mapped
+iggy_http.py       Iggy's HTTP interface, for what its client cannot do everywhere
+iggy_session.py    clients of one Iggy server and the loop they live in
+iggy_topics.py     Iggy topics made durable, read back and judged
+iggy.py            Apache Iggy, the first choice
 breaker.py         when a broker that failed is tried again
 routing.py         which broker the next batch goes to, by health and preference
 guard.py           calls that can be left behind, for brokers that freeze
