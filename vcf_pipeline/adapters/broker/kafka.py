@@ -16,7 +16,7 @@ from vcf_pipeline.adapters.broker.kafka_sending import Sender
 from vcf_pipeline.adapters.broker.kafka_topics import Topics
 from vcf_pipeline.adapters.broker.kafka_topology import OVERHEAD, Topology
 from vcf_pipeline.adapters.broker.port import Health, Message, Positions
-from vcf_pipeline.domain.errors import MessageTooLarge, PipelineError
+from vcf_pipeline.domain.errors import BrokerTimeout, BrokerUnavailable, MessageTooLarge, PipelineError
 from vcf_pipeline.domain.stream.topics import Topic
 from vcf_pipeline.domain.stream.topology_diff import REPLICATION, FoundTopic
 
@@ -85,7 +85,13 @@ class KafkaBroker:
         self._sender = Sender(
             self._clients, self._topics, silence_s=options.silence_s, delivery_s=options.delivery_timeout_s
         )
-        self._reader = Reader(self._clients, self._topics, broker=self.name, stall_s=options.call_timeout_s)
+        self._reader = Reader(
+            self._clients,
+            self._topics,
+            broker=self.name,
+            silence_s=options.silence_s,
+            stall_s=options.call_timeout_s,
+        )
 
     def ensure_topics(self, topics: Sequence[Topic]) -> None:
         self._topology.create(topics)
@@ -104,11 +110,12 @@ class KafkaBroker:
                     expected=f"at most {self.max_message_bytes} bytes",
                     got=str(len(body)),
                 )
-        known = self._topics.known(topic, max_age_s=KNOWN_S, wait_s=self.options.silence_s)
-        if not 0 <= partition < known.partitions:
-            known = self._topics.known(
-                topic, wait_s=self.options.silence_s
-            )  # another process may have raised their number since
+        try:
+            known = self._topics.known(topic, max_age_s=KNOWN_S, wait_s=self.options.silence_s)
+            if not 0 <= partition < known.partitions:  # another process may have raised their number since
+                known = self._topics.known(topic, wait_s=self.options.silence_s)
+        except BrokerTimeout as problem:  # a question's: nothing was sent, so nothing is unknown
+            raise BrokerUnavailable(problem.message) from problem
         self._topics.check_partition(topic, partition, known)
         return self._sender.send(topic, partition, known, bodies) if bodies else []
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vcf_pipeline.adapters.broker.kafka_errors import REFUSED, mapped, problem_of
+from vcf_pipeline.adapters.broker.kafka_errors import DOWN, REFUSED, mapped, problem_of, unreachable
 from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class _Own:
     producer: Producer | None = None
     is_fresh: bool = False  # the administrator's metadata
     is_warm: bool = False  # the producer's
+    was_reached: bool = False
+    was_warm: bool = False
 
 
 class Clients:
@@ -117,28 +119,29 @@ class Clients:
                 from confluent_kafka.admin import AdminClient
 
                 own.admin = self._made(AdminClient, self._base)
-                wait_s = self._connect_s if wait_s is None else wait_s
             if not own.is_fresh:
-                self.refresh(own.admin, PROBE_S if wait_s is None else wait_s)
-                own.is_fresh = True
+                self.refresh(own.admin, wait_s or self._connect_s, was_reached=own.was_reached)
+                own.is_fresh = own.was_reached = True
             return own.admin
 
-    def refresh(self, client: AdminClient | Producer, wait_s: float) -> None:
-        """Fetches metadata of all topics (naming one could create it). Raises BrokerUnavailable after wait_s,
-        and at once where every address refuses.
+    def refresh(self, client: AdminClient | Producer, wait_s: float, *, was_reached: bool = True) -> None:
+        """Fetches metadata of all topics (naming one could create it). Raises BrokerUnavailable after wait_s, and
+        sooner where every address refuses, or one that answered before has no connection any more.
         """
         from confluent_kafka import KafkaException
 
         started = time.monotonic()
-        for slice_s in (min(_LOOK_S, wait_s), wait_s - _LOOK_S):  # the call itself waits in full at a closed port
+        for end_s in (_LOOK_S, PROBE_S, wait_s):  # in steps, since the call itself waits in full at a closed port
             try:
-                client.list_topics(timeout=max(slice_s, 0.01))
+                client.list_topics(timeout=max(min(end_s, wait_s) - (time.monotonic() - started), 0.01))
                 return
             except KafkaException as exception:
                 client.poll(0)
-                told = self.heard_since(started, "_ALL_BROKERS_DOWN", "_SSL", *REFUSED)
-                if told is not None or time.monotonic() - started >= wait_s:
-                    raise mapped(told or problem_of(exception), self.address) from exception
+                problem = problem_of(exception)
+                told = self.heard_since(started, *DOWN, *REFUSED)
+                is_gone = was_reached and end_s >= PROBE_S and problem.name() == "_TRANSPORT"
+                if told is not None or is_gone or end_s >= wait_s:
+                    raise unreachable(told or problem, self.address) from exception
 
     def doubt(self) -> None:
         """Something went wrong: the next call fetches metadata before it believes what it knows."""
@@ -156,11 +159,11 @@ class Clients:
                 from confluent_kafka import Producer
 
                 own.producer = self._made(Producer, {**self._base, **self._producer_more})
-                own.is_warm = False
+                own.is_warm = own.was_warm = False
             if not own.is_warm:
-                self.admin()
-                self.refresh(own.producer, self._connect_s)
-                own.is_warm = True
+                self.admin(PROBE_S if own.was_reached else None)
+                self.refresh(own.producer, PROBE_S if own.was_warm else self._connect_s, was_reached=own.was_warm)
+                own.is_warm = own.was_warm = True
             return own.producer
 
     def drop_producer(self, producer: Producer) -> None:

@@ -61,6 +61,8 @@ REFUSED = frozenset(
     }
 )
 INSECURE = frozenset({"_SSL"})
+DOWN = INSECURE | {"_ALL_BROKERS_DOWN"}
+"""What a client's error callback says of a cluster that is not there: a hint."""
 WRONG_SETTING = frozenset(
     {"_INVALID_ARG", "_UNKNOWN_PROPERTY", "INVALID_CONFIG", "TOPIC_EXCEPTION", "POLICY_VIOLATION"}
 )
@@ -69,6 +71,7 @@ FATAL = frozenset({"_FATAL", "_FENCED", "_STATE"})
 """After these a producer sends nothing more: another one has to be made."""
 
 REPAIR_REACH = "Is it running? `vcf-pipeline doctor` tries the address of VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS."
+LANDED = "What was sent may have landed; sending it again does no harm, since readers drop what they have."
 
 
 def problem_of(exception: KafkaException) -> KafkaError:
@@ -77,11 +80,11 @@ def problem_of(exception: KafkaException) -> KafkaError:
     return problem
 
 
-def mapped(problem: KafkaError, where: str) -> PipelineError:
-    """where: the address, with the topic where one is concerned."""
+def mapped(problem: KafkaError, where: str, *, is_sent: bool = False) -> PipelineError:
+    """where: the address, with the topic where one is concerned. is_sent: of a message, not of a question."""
     name, text = problem.name(), problem.str()
     if name in UNKNOWN_OUTCOME:
-        return timed_out(where, f"{text} ({name})")
+        return timed_out(where, f"{text} ({name})", is_sent=is_sent)
     if name in NO_SUCH_TOPIC:
         return TopicMissing(where=where, expected="a topic", got=f"{text} ({name})")
     if name in TOO_LARGE:
@@ -98,16 +101,17 @@ def mapped(problem: KafkaError, where: str) -> PipelineError:
             got=f"{text} ({name})",
             repair="See VCF_PIPELINE_KAFKA__*.",
         )
-    return BrokerUnavailable(where=where, expected="an answer", got=f"{text} ({name})", repair=_repair(name))
+    return unreachable(problem, where)
 
 
-def timed_out(where: str, got: str) -> BrokerTimeout:
-    return BrokerTimeout(
-        where=where,
-        expected="an answer in time",
-        got=got,
-        repair="What was sent may have landed; sending it again does no harm, since readers drop what they have.",
-    )
+def unreachable(problem: KafkaError, where: str) -> BrokerUnavailable:
+    """Of a question before anything was sent, whatever the client calls it."""
+    name = problem.name()
+    return BrokerUnavailable(where=where, expected="an answer", got=f"{problem.str()} ({name})", repair=_repair(name))
+
+
+def timed_out(where: str, got: str, *, is_sent: bool = False) -> BrokerTimeout:
+    return BrokerTimeout(where=where, expected="an answer in time", got=got, repair=LANDED if is_sent else REPAIR_REACH)
 
 
 def _repair(name: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vcf_pipeline.adapters.broker.kafka_clients import Clients
-from vcf_pipeline.adapters.broker.kafka_errors import NO_SUCH_TOPIC, OUT_OF_RANGE, mapped, timed_out
+from vcf_pipeline.adapters.broker.kafka_errors import DOWN, NO_SUCH_TOPIC, OUT_OF_RANGE, mapped, timed_out
 from vcf_pipeline.adapters.broker.kafka_topics import KnownTopic, Place, Topics
 from vcf_pipeline.adapters.broker.port import Message, Positions
 from vcf_pipeline.domain.errors import OffsetLost, OffsetRegressed
@@ -47,10 +47,14 @@ class _Take:
 
 
 class Reader:
-    """broker: the name that messages carry. stall_s: how long messages that are there may fail to come."""
+    """broker: the name that messages carry. silence_s: how long an answer may take while a consumer is silent.
 
-    def __init__(self, clients: Clients, topics: Topics, *, broker: str, stall_s: float) -> None:
-        self._clients, self._topics, self._broker, self._stall_s = clients, topics, broker, stall_s
+    stall_s: how long messages that are there may fail to come.
+    """
+
+    def __init__(self, clients: Clients, topics: Topics, *, broker: str, silence_s: float, stall_s: float) -> None:
+        self._clients, self._topics, self._broker = clients, topics, broker
+        self._silence_s, self._stall_s = silence_s, stall_s
 
     def read(self, topic: Topic, partition: int, first: int, last: int, max_bytes: int) -> list[Message]:
         known = self._topics.known(topic)
@@ -141,7 +145,7 @@ class Reader:
             if take.messages:
                 return
             now = time.monotonic()
-            is_down = self._clients.heard_since(started, "_ALL_BROKERS_DOWN", "_TRANSPORT") is not None
+            is_down = self._clients.heard_since(started, *DOWN) is not None
             if is_down or now >= deadline or now - looked_at > LOOK_S:
                 looked_at = started = now
                 if self._has_changed(known, positions) or now >= deadline:
@@ -149,8 +153,8 @@ class Reader:
 
     def _has_changed(self, known: Mapping[Topic, KnownTopic], positions: Positions) -> bool:
         """Whether a topic is another now. Raises where the broker does not answer: silence is not "nothing there"."""
-        now = self._topics.all_known(known)
-        self._topics.ends(list(positions))
+        now = self._topics.all_known(known, self._silence_s)
+        self._topics.ends(list(positions), self._silence_s)
         return any(now[topic].incarnation != one.incarnation for topic, one in known.items())
 
     def _gather(self, consumer: Consumer, known: Mapping[Topic, KnownTopic], take: _Take) -> None:
@@ -177,7 +181,7 @@ class Reader:
                 raise timed_out(self._clients.address, f"no message for {self._stall_s:g} s where some are stored")
             if now - looked_at > LOOK_S:
                 looked_at = now
-                self._topics.ends(list(open_places))  # raises where nobody answers
+                self._topics.ends(list(open_places), self._silence_s)  # raises where nobody answers
 
     def _passed(
         self, consumer: Consumer, known: Mapping[Topic, KnownTopic], take: _Take, places: set[Place]

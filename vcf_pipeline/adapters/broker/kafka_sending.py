@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vcf_pipeline.adapters.broker.kafka_clients import Clients
-from vcf_pipeline.adapters.broker.kafka_errors import FATAL, NO_SUCH_TOPIC, mapped, problem_of, timed_out
+from vcf_pipeline.adapters.broker.kafka_errors import DOWN, FATAL, NO_SUCH_TOPIC, mapped, problem_of, timed_out
 from vcf_pipeline.adapters.broker.kafka_topics import KnownTopic, Topics
 from vcf_pipeline.domain.errors import BrokerUnavailable, PipelineError
 from vcf_pipeline.domain.stream.topics import Topic
@@ -75,6 +75,7 @@ class Sender:
         MessageTooLarge.
         """
         producer = self._clients.producer()
+        started = time.monotonic()
         pending = _Pending(len(bodies), self._clients.own().serving)
         self._queue(producer, pending, topic, known.name, partition, bodies)
         ping = _Ping(self._clients, partial(self._topics.ask_end, topic=topic, partition=partition))
@@ -83,8 +84,9 @@ class Sender:
             now = time.monotonic()
             silent_s = now - max(pending.moved_at, ping.answered_at)
             if silent_s > QUIET_S:
-                ping.ask(now, self._silence_s - QUIET_S)
-            if silent_s > self._silence_s or now - pending.moved_at > self._delivery_s:
+                ping.ask(now, min(self._silence_s - QUIET_S, max(self._silence_s - silent_s, SERVE_S)))
+            is_dead = ping.has_failed and self._clients.heard_since(started, *DOWN) is not None
+            if is_dead or silent_s > self._silence_s or now - pending.moved_at > self._delivery_s:
                 self._give_up(producer, pending)
                 break
         if pending.problem is not None or not pending.is_done.is_set():
@@ -112,7 +114,7 @@ class Sender:
                     if time.monotonic() - pending.moved_at > self._silence_s:
                         self._give_up(producer, pending)
                         raise timed_out(
-                            self._topics.where(topic, partition), "a full queue that does not move"
+                            self._topics.where(topic, partition), "a full queue that does not move", is_sent=True
                         ) from None
                 except KafkaException as exception:
                     pending.forget(len(bodies) - index)
@@ -141,13 +143,13 @@ class Sender:
     def _told(self, producer: Producer, topic: Topic, partition: int, problem: KafkaError | None) -> PipelineError:
         where = self._topics.where(topic, partition)
         if problem is None:
-            return timed_out(where, f"neither an acknowledgement nor an answer for {self._silence_s:g} s")
+            return timed_out(where, f"neither an acknowledgement nor an answer for {self._silence_s:g} s", is_sent=True)
         name = problem.name()
         if problem.fatal() or name in FATAL:
             self._clients.drop_producer(producer)
-            return timed_out(where, f"a producer that had to be replaced: {problem.str()} ({name})")
+            return timed_out(where, f"a producer that had to be replaced: {problem.str()} ({name})", is_sent=True)
         if name.startswith("_PURGE"):
-            return timed_out(where, f"no acknowledgement for {self._silence_s:g} s, and what was queued was given up")
+            return timed_out(where, "no acknowledgement in time, and what was queued was given up", is_sent=True)
         if name in NO_SUCH_TOPIC:
             self._clients.doubt()
             known = self._topics.known(topic, wait_s=self._silence_s)
@@ -155,7 +157,7 @@ class Sender:
             return BrokerUnavailable(
                 where=where, expected="a leader for the partition", got="one that is being chosen; it is tried again"
             )
-        return mapped(problem, where)
+        return mapped(problem, where, is_sent=True)
 
 
 class _Ping:
@@ -163,6 +165,7 @@ class _Ping:
 
     def __init__(self, clients: Clients, ask: Callable[..., Future[Any]]) -> None:
         self.answered_at = 0.0
+        self.has_failed = False
         self._clients, self._ask = clients, ask
         self._future: Future[Any] | None = None
 
@@ -170,13 +173,13 @@ class _Ping:
         """Starts one, or looks whether the one under way was answered. Never raises, never waits for the answer."""
         if self._future is None:
             try:
-                self._future = self._ask(self._clients.admin(QUIET_S), wait_s=wait_s)
+                self._future = self._ask(self._clients.admin(min(wait_s, QUIET_S)), wait_s=wait_s)
             except PipelineError:
-                return
+                self.has_failed = True
         elif self._future.done():
-            if self._future.exception() is None:
-                if self._future.result().offset >= 0:
-                    self.answered_at = now
-            else:
+            self.has_failed = self._future.exception() is not None or self._future.result().offset < 0
+            if self.has_failed:
                 self._clients.doubt()
+            else:
+                self.answered_at = now
             self._future = None

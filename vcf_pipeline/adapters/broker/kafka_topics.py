@@ -7,6 +7,7 @@ settings (kafka_topology.py); messages.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,9 +16,9 @@ from concurrent.futures import TimeoutError as NoAnswer
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vcf_pipeline.adapters.broker.kafka_clients import Clients
+from vcf_pipeline.adapters.broker.kafka_clients import PROBE_S, Clients
 from vcf_pipeline.adapters.broker.kafka_errors import NO_SUCH_TOPIC, STALE, mapped, problem_of, timed_out
-from vcf_pipeline.domain.errors import BadSetting, TopicMissing
+from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable, TopicMissing
 from vcf_pipeline.domain.stream.topics import Topic
 
 if TYPE_CHECKING:
@@ -172,6 +173,20 @@ class Topics:
         )
         return {named[place.topic, place.partition]: future for place, future in futures.items()}
 
+    def _answer(self, admin: AdminClient, future: Future[Any], wait_s: float) -> Any:
+        """Of a question that is late, whether anybody is there is asked beside it: it alone would wait its time out."""
+        with contextlib.suppress(NoAnswer):
+            return future.result(min(PROBE_S, wait_s))
+        try:
+            self._clients.refresh(admin, wait_s)
+            return future.result(wait_s)
+        except NoAnswer:
+            self._clients.doubt()
+            raise timed_out(self._clients.address, f"none within {wait_s:g} s") from None
+        except BrokerUnavailable:
+            self._clients.doubt()
+            raise
+
     def asked(
         self,
         ask: Callable[[AdminClient], Mapping[Key, Future[Any]]],
@@ -186,14 +201,12 @@ class Topics:
         deadline = time.monotonic() + wait_s
         while True:
             answers: dict[Key, tuple[Any, KafkaError | None]] = {}
-            for key, future in ask(self._clients.admin(wait_s)).items():
+            admin = self._clients.admin(wait_s)
+            for key, future in ask(admin).items():
                 try:
-                    answers[key] = (future.result(wait_s + 0.5), None)
+                    answers[key] = (self._answer(admin, future, wait_s), None)
                 except KafkaException as exception:
                     answers[key] = (None, problem_of(exception))
-                except NoAnswer:
-                    self._clients.doubt()
-                    raise timed_out(self._clients.address, f"none within {wait_s:g} s") from None
             problems = {problem.name() for _, problem in answers.values() if problem is not None}
             if problems - NO_SUCH_TOPIC:
                 self._clients.doubt()

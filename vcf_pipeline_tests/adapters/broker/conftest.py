@@ -1,18 +1,25 @@
-"""A real Kafka broker, started once for all tests that ask for it."""
+"""Kafka for tests: librdkafka's mock cluster, and a real broker started once for all that ask for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from vcf_pipeline.adapters.broker.kafka import KafkaBroker, KafkaOptions
 from vcf_pipeline_tests.adapters.broker.kafka_server import KafkaServer, NoServer
+from vcf_pipeline_tests.adapters.broker.mock_cluster import MockCluster, NoMock, on_mock
+
+MakeKafka = Callable[..., KafkaBroker]
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """From Maven Central's jars; it may be killed, and is started again for the next test that asks."""
+    """From Maven Central's jars. Tests kill, freeze and wipe it, and leave it running."""
     try:
         server = KafkaServer(Path(tmp_path_factory.mktemp("kafka")))
         server.start()
@@ -20,3 +27,57 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServ
         pytest.skip(str(reason))
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def kafka_address(request: pytest.FixtureRequest) -> str:
+    """Of VCF_PIPELINE_TEST_KAFKA, else of a broker started here."""
+    named = os.environ.get("VCF_PIPELINE_TEST_KAFKA")
+    return named or str(request.getfixturevalue("kafka_server").address)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Of topics that are this test's own."""
+    return f"test-{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def real_kafka(request: pytest.FixtureRequest, prefix: str) -> Iterator[MakeKafka]:
+    """Brokers on a real cluster; `address` names another one than the shared."""
+    made: list[KafkaBroker] = []
+
+    def make(**options: object) -> KafkaBroker:
+        address = options.pop("address", None) or request.getfixturevalue("kafka_address")
+        made.append(KafkaBroker(KafkaOptions(**{"bootstrap_servers": address, "prefix": prefix, **options})))
+        return made[-1]
+
+    yield make
+    for broker in made:
+        broker.close()
+
+
+@pytest.fixture(scope="module")
+def mock_cluster() -> Iterator[MockCluster]:
+    """Three nodes."""
+    try:
+        made = MockCluster(3)
+    except NoMock as reason:
+        pytest.skip(str(reason))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mock_kafka(mock_cluster: MockCluster, prefix: str) -> Iterator[MakeKafka]:
+    """Brokers on the mock cluster."""
+    made: list[KafkaBroker] = []
+
+    def make(**options: object) -> KafkaBroker:
+        given = {"bootstrap_servers": mock_cluster.address, "prefix": prefix, **options}
+        made.append(on_mock(KafkaBroker(KafkaOptions(**given)), mock_cluster))
+        return made[-1]
+
+    yield make
+    for broker in made:
+        broker.close()
