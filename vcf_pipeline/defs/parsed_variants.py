@@ -102,6 +102,7 @@ def _parse(
                         progress=progress,
                         force=force,
                         announced_digest=announced_digest,
+                        instead_of=[str(error) for error in lost],
                     )
             except SOURCE_IS_LOST as error:
                 lost.append(error)
@@ -132,6 +133,8 @@ def _parse(
         ),
         "variants_per_contig": contig_plot(report.per_contig),
     }
+    if instead_of := manifest.extra.get("instead_of"):
+        metadata["instead_of"] = "; ".join(instead_of)
     if report.defects:
         metadata["defects_by_code"] = counts_table("code", report.defects)
     if control.settings.profile == "development":
@@ -150,7 +153,7 @@ def _checks(control: Control, callset: "Callset") -> list[CheckOutcome]:
     rejected = _records_in(control, key, "rejects")
     loss = {"records": manifest.records, "kept": kept, "rejected": rejected}
     announced = _announced(control, callset)
-    arrived: dict[str, Any] = {"source": "file" if announced is None else "stream"}
+    arrived: dict[str, Any] = {"source": "stream" if "segments" in manifest.source else "file"}
     complete = True
     if announced is not None:
         complete = (announced.records, announced.alleles, announced.digest) == (

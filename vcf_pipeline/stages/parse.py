@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -86,12 +86,14 @@ def parse_callset(
     progress: Progress | None = None,
     force: bool = False,
     announced_digest: str | None = None,
+    instead_of: Sequence[str] = (),
 ) -> ParseReport:
     """Write the tables batch by batch, then the manifest; current ones are left as they are.
 
     ledger_lease: of `parsed_variants/KEY`, held by the caller. announced_digest: what the tables of a stream must sum
-    up to, else StreamBroken. Raises what the source raises, and Superseded where the lease was lost; the stored tables
-    are then as they were. Memory: two batches and the row group that is being filled.
+    up to, else StreamBroken. instead_of: why other sources could not be read, for the manifest. Raises what the source
+    raises, and Superseded where the lease was lost; the stored tables are then as they were. Memory: two batches and
+    the row group that is being filled.
     """
     started = time.monotonic()
     stored = tables.manifest(callset.tenant, callset.callset_id, ASSET)
@@ -115,7 +117,7 @@ def parse_callset(
         _verify(tally, writer, digest, announced_digest, where=str(callset.key))
         writer.put_text("header.vcf", source.header.text)
         seconds = time.monotonic() - started
-        manifest = writer.commit(_fields(source, callset, tally, seconds), ledger_lease.guard)
+        manifest = writer.commit(_fields(source, callset, tally, seconds, instead_of), ledger_lease.guard)
     return _report(manifest, started, source.engine, reused=False)
 
 
@@ -191,7 +193,9 @@ def _verify(tally: _Tally, writer: TableWriter, digest: str, announced: str | No
         )
 
 
-def _fields(source: BatchSource, callset: Callset, tally: _Tally, seconds: float) -> dict[str, Any]:
+def _fields(
+    source: BatchSource, callset: Callset, tally: _Tally, seconds: float, instead_of: Sequence[str]
+) -> dict[str, Any]:
     header, assembly = source.header, source.assembly
     return {
         "label": callset.label,
@@ -212,7 +216,11 @@ def _fields(source: BatchSource, callset: Callset, tally: _Tally, seconds: float
         "code_version": CODE_VERSION,
         "versions": {name: version(name) for name in _LIBRARIES},
         "timings": {"seconds": round(seconds, 3)},
-        "extra": {"engine": source.engine, "header_warnings": list(header.warnings)},
+        "extra": {
+            "engine": source.engine,
+            "header_warnings": list(header.warnings),
+            **({"instead_of": list(instead_of)} if instead_of else {}),
+        },
     }
 
 

@@ -1,0 +1,90 @@
+"""parsed_variants where the stream cannot be read any more: the callset's own file is, and the manifest says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+
+from vcf_pipeline.defs.parsed_variants import parsed_variants
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream import envelope as frame
+from vcf_pipeline.domain.stream.announcement import Segment
+from vcf_pipeline.domain.stream.topics import variants_topic
+from vcf_pipeline.domain.tables.manifest import Manifest
+from vcf_pipeline.settings import load_settings
+from vcf_pipeline.testing.scripted_broker import ScriptedBroker
+from vcf_pipeline.wiring import Control
+from vcf_pipeline_tests.defs.conftest import QUIET, Desk
+
+TOPIC = variants_topic("t")
+Fault = Callable[[ScriptedBroker, Segment], None]
+
+
+def loses_a_chunk(broker: ScriptedBroker, segment: Segment) -> None:
+    """Its bytes are another publication's now."""
+    stored = broker._logs[TOPIC].partitions[segment.partition]
+    taken = frame.decode(stored[segment.last_offset])
+    stored[segment.last_offset] = frame.encode(frame.Envelope(id="x", kind=taken.kind, tenant="t", body=b""))
+
+
+FAULTS: dict[str, Fault] = {
+    "BROKER_UNAVAILABLE": lambda broker, segment: broker.die(),
+    "BROKER_TIMEOUT": lambda broker, segment: broker.freeze(),
+    "OFFSET_LOST": lambda broker, segment: broker.expire(TOPIC, segment.partition, segment.last_offset),
+    "TOPIC_RECREATED": lambda broker, segment: broker.recreate(TOPIC),
+    "OFFSET_REGRESSED": lambda broker, segment: broker.regress(TOPIC, segment.partition, segment.last_offset),
+    "MISSING_CHUNKS": loses_a_chunk,
+}
+
+
+@pytest.fixture
+def broker(desk: Desk) -> ScriptedBroker:
+    """In place of the embedded log of the desk."""
+    broker = ScriptedBroker(name="iggy", call_timeout_s=1.0)
+    desk.control.close()
+    settings = load_settings({}, home=desk.folder / "home", sensor={"hold_seconds": 0.05}, stream={"reconnect_s": 0.1})
+    desk.control = Control(settings, brokers=[broker])
+    return broker
+
+
+def manifest_of(desk: Desk, partition: str) -> Manifest | None:
+    key = PartitionKey.parse(partition)
+    return desk.control.tables.manifest(key.tenant, key.callset_id, "parsed_variants")
+
+
+def announced_segment(desk: Desk, partition: str) -> Segment:
+    announced = desk.control.ledger.announcement(PartitionKey.parse(partition))
+    assert announced is not None
+    return announced.segments[0]
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_the_file_is_read_where_no_broker_can_serve_a_segment_and_the_manifest_says_why(
+    code: str, desk: Desk, broker: ScriptedBroker
+):
+    partition = desk.publish()
+    (request,) = desk.tick("callset_sensor").run_requests
+    FAULTS[code](broker, announced_segment(desk, partition))
+    result = dg.materialize(
+        [parsed_variants],
+        instance=desk.instance,
+        partition_key=request.partition_key,
+        tags=dict(request.tags),
+        run_config=QUIET,
+        resources={"control": desk.control},
+    )
+    broker.restart()
+    assert result.success
+    manifest = manifest_of(desk, partition)
+    assert manifest is not None
+    assert "segments" not in manifest.source
+    (why,) = manifest.extra["instead_of"]
+    assert f"({code})" in why
+    (materialization,) = [
+        event.step_materialization_data.materialization
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key.to_user_string() == "parsed_variants"
+    ]
+    assert code in str(materialization.metadata["instead_of"].value)
