@@ -101,10 +101,10 @@ class Receiver:
             return 0
         self.cursor = self.cursor.after(message.place for message in messages)
         for message in messages:
-            assert message.announcement is not None, message.reason
-            key = str(message.announcement.key)
+            assert message.event is not None, message.reason
+            key = str(message.event.key)
             self.heard_twice += key in self.announced
-            self.announced.setdefault(key, message.announcement)
+            self.announced.setdefault(key, message.event)
         return len(messages)
 
     def table_digest(self, announced: Announcement) -> tuple[str, str]:
