@@ -70,7 +70,7 @@ def _record(control: Control, callset: Callset, error: PipelineError, *, counts:
     refused = isinstance(error, InputRefused) and not isinstance(error, NOT_ABOUT_THE_INPUT)
     permanent = isinstance(error, PermanentError)
     try:
-        stands = earlier_result(callset, ledger=control.ledger, tables=control.tables) if refused else ""
+        stands = earlier_result(callset, ledger=control.ledger, tables=control.tables) if refused else None
         if stands:
             error.add_sentence(stands)
         elif refused:
