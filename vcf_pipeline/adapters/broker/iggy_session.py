@@ -1,9 +1,9 @@
 """Clients of one Iggy server and the event loop they live in: connected, called within a time, dropped in doubt.
 
 The client's methods need a running loop, one client has one request in flight, and a call cannot be taken back: so
-there is a thread with a loop of its own, a few clients for each purpose (a wait must not hold up an append), and a client
-whose call timed out or lost its connection is never used again. Not here: what is asked (iggy.py), errors' words
-(iggy_errors.py).
+there is a thread with a loop of its own, a few clients for each purpose (a wait must not hold up an append), and a
+client whose call timed out or lost its connection is never used again. Not here: what is asked (iggy.py), errors'
+words (iggy_errors.py).
 """
 
 from __future__ import annotations
@@ -232,9 +232,9 @@ async def _new_client(options: IggyOptions) -> Client:
         if options.token
         else iggy.AutoLogin.username_password(options.username, options.password)
     )
-    once = {"enabled": True, "max_retries": 0, "interval": datetime.timedelta(milliseconds=100)}
-    at_once = {**once, "reestablish_after": datetime.timedelta(0)}
-    tls = {"tls_enabled": options.tls}
+    once: dict[str, Any] = {"enabled": True, "max_retries": 0, "interval": datetime.timedelta(milliseconds=100)}
+    at_once: dict[str, Any] = {**once, "reestablish_after": datetime.timedelta(0)}
+    tls: dict[str, Any] = {"tls_enabled": options.tls}
     if options.tls:
         tls |= {"tls_domain": options.host, "tls_validate_certificate": True}
         if options.tls_ca:
