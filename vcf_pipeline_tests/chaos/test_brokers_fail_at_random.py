@@ -1,7 +1,7 @@
 """Real brokers killed, frozen and restarted at random under real senders: every callset arrives, none twice.
 
 At-least-once delivery, effectively-once results. The long form: ten million variants in 200 callsets, fifty faults.
-Not here: the same against scripted brokers, in seconds (adapters/broker/test_chaos.py).
+Not here: the same against scripted brokers, in seconds (journeys/test_brokers_fail.py).
 """
 
 from __future__ import annotations
