@@ -70,12 +70,12 @@ def joined(batches: list[ParsedBatch], table: str = "variants") -> pl.DataFrame:
     return pl.concat([getattr(batch, table) for batch in batches], how="diagonal_relaxed")
 
 
-def bgzf(text: bytes, *, block_bytes: int = 60_000, end_marker: bool = True) -> bytes:
-    """The text as BGZF (SAM specification 4.1)."""
+def bgzf(text: bytes, *, block_bytes: int = 60_000, end_marker: bool = True, level: int = 1) -> bytes:
+    """The text as BGZF (SAM specification 4.1). level: of deflate; bgzip writes 6."""
     blocks = []
     for at in range(0, len(text), block_bytes):
         part = text[at : at + block_bytes]
-        deflater = zlib.compressobj(1, zlib.DEFLATED, -15)
+        deflater = zlib.compressobj(level, zlib.DEFLATED, -15)
         body = deflater.compress(part) + deflater.flush()
         head = struct.pack("<4BI2BH2BHH", 31, 139, 8, 4, 0, 0, 255, 6, 66, 67, 2, len(body) + 25)
         blocks.append(head + body + struct.pack("<II", zlib.crc32(part), len(part)))

@@ -90,7 +90,7 @@ READERS = {
 }
 
 
-def repeated(source: Path, target: Path, records: int, *, sites: bool) -> int:
+def repeated(source: Path, target: Path, records: int, *, sites: bool, level: int = 1) -> int:
     """The source's header, and its records as often as it takes, as BGZF. Returns how many records."""
     raw = source.read_bytes()
     lines = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).splitlines(keepends=True)
@@ -100,12 +100,13 @@ def repeated(source: Path, target: Path, records: int, *, sites: bool) -> int:
         header[-1] = b"\t".join(header[-1].rstrip(b"\n").split(b"\t")[:8]) + b"\n"
         body = [b"\t".join(line.rstrip(b"\n").split(b"\t")[:8]) + b"\n" for line in body]
     text = b"".join(body)
+    block = bgzf(text, end_marker=False, level=level)
+    times = max(records // len(body), 1)
     with target.open("wb") as file:
-        file.write(bgzf(b"".join(header), end_marker=False))
-        times = max(records // len(body), 1)
-        for _ in range(times - 1):
-            file.write(bgzf(text, end_marker=False))
-        file.write(bgzf(text))
+        file.write(bgzf(b"".join(header), end_marker=False, level=level))
+        for _ in range(times):
+            file.write(block)
+        file.write(bgzf(b""))
     return times * len(body)
 
 
