@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vcf_pipeline.adapters.broker.kafka_clients import Clients
-from vcf_pipeline.adapters.broker.kafka_errors import DOWN, FATAL, NO_SUCH_TOPIC, mapped, problem_of, timed_out
+from vcf_pipeline.adapters.broker.kafka_errors import DOWN, FATAL, NO_SUCH_TOPIC, REFUSED, mapped, problem_of, timed_out
 from vcf_pipeline.adapters.broker.kafka_topics import KnownTopic, Topics
 from vcf_pipeline.domain.errors import BrokerUnavailable, PipelineError
 from vcf_pipeline.domain.stream.topics import Topic
@@ -157,6 +157,8 @@ class Sender:
             return BrokerUnavailable(
                 where=where, expected="a leader for the partition", got="one that is being chosen; it is tried again"
             )
+        if name in REFUSED:  # the producer remembers a refusal, and repeats it until it hears of the topic anew
+            self._clients.doubt()
         return mapped(problem, where, is_sent=True)
 
 
