@@ -38,7 +38,7 @@ FAULTS = int(os.environ.get("VCF_PIPELINE_TEST_CHAOS_FAULTS", "50"))
 SEED = int(os.environ.get("VCF_PIPELINE_TEST_CHAOS_SEED", "20261124"))
 RECORDS = 50_000
 SENDERS = 2
-FILES_A_COMMAND = 5
+FILES_A_COMMAND = max(1, CALLSETS // 40)
 
 
 class Server(Protocol):
@@ -141,13 +141,14 @@ def batch_digest(file: Path) -> tuple[str, int]:
 
 def all_announced(control: Control, expected: int) -> dict[PartitionKey, Announcement]:
     """Everything on every broker's vcf-callsets from its start, as a sensor would record it."""
-    cursor, counted = Cursor.from_json(None), {}
+    cursor = Cursor.from_json(None)
+    counted: dict[PartitionKey, Announcement] = {}
     while messages := control.coordinator.wait([topics.CALLSETS], cursor, 3.0 if len(counted) < expected else 0.5):
         for message in heard(messages):
             cursor = cursor.after([message.place])
-            if message.announcement is not None:
-                control.ledger.record_announcement(message.announcement)
-                counted[message.announcement.key] = message.announcement
+            assert message.event is not None, message.reason
+            control.ledger.record_announcement(message.event)
+            counted[message.event.key] = message.event
     return counted
 
 
