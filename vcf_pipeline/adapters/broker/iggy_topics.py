@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vcf_pipeline.adapters.broker.iggy_errors import is_existing, is_unknown_option, not_durable, wrong_version
+from vcf_pipeline.adapters.broker.iggy_errors import CLIENT_VERSION, is_existing, is_unknown_option, not_durable
 from vcf_pipeline.adapters.broker.iggy_session import Session
 from vcf_pipeline.domain.errors import BrokerUnavailable, PipelineError, TopicMissing
 from vcf_pipeline.domain.stream.topics import Topic
@@ -204,9 +204,12 @@ class Topics:
                 stream, topic.name, rule.partitions, int(rule.retention_s * 1e6), OPTIONS_BEFORE_DURABILITY
             )
         except BrokerUnavailable as problem:
-            raise wrong_version(
-                f"{self._session.where} {self._names.both(topic)}",
-                f"{self._version()}, which does not know the keys for durable topics, and over HTTP: {problem.message}",
+            # transient: it may just be dying, or not up yet; one without HTTP is told the same way and another is taken
+            raise BrokerUnavailable(
+                where=f"{self._session.where} {self._names.both(topic)}",
+                expected=f"Apache Iggy {CLIENT_VERSION} that knows durability, or HTTP, by which older ones are asked for it",
+                got=f"{self._version()}, which does not know the keys, and over HTTP: {problem.message}",
+                repair="Set VCF_PIPELINE_IGGY__HTTP_URL to its HTTP interface, or take a newer server.",
             ) from problem
 
     def _version(self) -> str:
