@@ -207,7 +207,7 @@ class Topics:
             # transient: it may just be dying, or not up yet; one without HTTP is told the same way and another is taken
             raise BrokerUnavailable(
                 where=f"{self._session.where} {self._names.both(topic)}",
-                expected=f"Apache Iggy {CLIENT_VERSION} that knows durability, or HTTP, by which older ones are asked for it",
+                expected=f"Apache Iggy {CLIENT_VERSION} that knows durability, or HTTP, which older ones need for it",
                 got=f"{self._version()}, which does not know the keys, and over HTTP: {problem.message}",
                 repair="Set VCF_PIPELINE_IGGY__HTTP_URL to its HTTP interface, or take a newer server.",
             ) from problem
