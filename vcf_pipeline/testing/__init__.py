@@ -1,4 +1,7 @@
 """Doubles that ship with the package, over ports and domain. Each enters by the door of the real thing.
 
+iggy_state.py        what the stub of an Iggy server holds, and how it answers
+iggy_stub.py         a server of Apache Iggy's protocol in this process, with faults by script
+iggy_wire.py         the protocol's frames, as far as the stub speaks it
 scripted_broker.py   a broker in memory that pauses and dies when its script says so
 """
