@@ -36,6 +36,8 @@ SEND_BYTES = 16 << 20
 """One request of an append at most, and one poll as far as sizes can be foreseen: the server has no limit of bytes."""
 HTTP_BYTES = 1_400_000
 """The same over HTTP: a request is JSON with base64 in it, and the server's own limit for one is 2 MB."""
+CLIENT_BYTES = 64_000_000
+"""Of one message, which the client itself refuses above that."""
 SEND_MESSAGES = 1000
 _FIRST_COUNT = 8
 _MOST_COUNT = 1000
@@ -53,7 +55,7 @@ class IggyBroker:
     def __init__(self, options: IggyOptions) -> None:
         self.options = options
         is_http = options.transport == "http"
-        self.max_message_bytes = min(options.max_message_bytes, HTTP_BYTES) if is_http else options.max_message_bytes
+        self.max_message_bytes = min(options.max_message_bytes, HTTP_BYTES if is_http else CLIENT_BYTES)
         self._send_bytes = HTTP_BYTES if is_http else SEND_BYTES
         self._session = Session(options)
         self._names = Names(options.prefix)
@@ -144,8 +146,18 @@ class IggyBroker:
             unsafe = [(topic, facts.not_durable) for topic, (_, facts) in self._facts.items() if facts.not_durable]
         if unsafe:
             topic, why = unsafe[0]
-            return Health(False, took, not_durable(self._where(topic), why).message)
-        return Health(True, took)
+            return Health(False, took, not_durable(self._where(topic), why).message, self._details())
+        return Health(True, took, details=self._details())
+
+    def _details(self) -> dict[str, str]:
+        with self._lock:
+            known = [facts.not_durable for _, facts in self._facts.values()]
+        details = {"version": self._session.server_version or "unknown"}
+        if known:
+            details["durability"] = "not persisted" if any(known) else "persisted"
+        if self.options.transport == "quic" and not self.options.tls:
+            details["certificate"] = "not checked"
+        return details
 
     def close(self) -> None:
         self._session.close()

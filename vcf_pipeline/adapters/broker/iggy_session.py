@@ -20,9 +20,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from vcf_pipeline.adapters.broker.iggy_errors import SPEAKS, mapped, timed_out, unavailable
+from vcf_pipeline.adapters.broker.iggy_errors import (
+    CLIENT_VERSION,
+    SPEAKS,
+    mapped,
+    timed_out,
+    unavailable,
+    wrong_version,
+)
 from vcf_pipeline.adapters.broker.iggy_http import IggyHttp
-from vcf_pipeline.domain.errors import BrokerUnavailable, PermanentError, PipelineError
+from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable, PermanentError, PipelineError
 
 Answer = TypeVar("Answer")
 Purpose = Literal["append", "read", "wait", "probe", "admin"]
@@ -44,7 +51,9 @@ _runtime_pid: list[int] = []
 @dataclass(frozen=True)
 class IggyOptions:
     """address: host:port. token: a personal access token, in place of user and password. http_url: for topics on a
-    server that does not know the client's durability keys; default port 3000 of the same host.
+    server that does not know the client's durability keys; default port 3000 of the same host. tls: the server's
+    certificate is checked, by tls_ca or by what the machine trusts; QUIC is encrypted in any case, and without it
+    nobody checks with whom.
     """
 
     address: str = "127.0.0.1:8090"
@@ -94,6 +103,8 @@ class Session:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lanes: dict[str, _Lane] = {}
+        self.server_version = ""
+        """Of the server that was connected to last, "" before that and where its user may not ask."""
 
     @property
     def where(self) -> str:
@@ -194,6 +205,7 @@ class Session:
                     if not was_idle:
                         raise error from problem
                     lane.idle.clear()  # they are as lost as this one
+                    self.server_version = ""  # who answers next may be another one
                 except TimeoutError:
                     raise timed_out(where, f"none within {self.options.call_timeout_s:g} s") from None
                 except PipelineError:
@@ -211,6 +223,8 @@ class Session:
                 await client.connect()
                 if self.options.transport == "http" and not self.options.token:
                     await client.login_user(self.options.username, self.options.password)
+                if not self.server_version:
+                    self.server_version = await _checked_version(client, where)
                 return client
         except TimeoutError:
             raise BrokerUnavailable(
@@ -220,13 +234,49 @@ class Session:
                 repair=f"The server is frozen, is no Iggy server, or is one of another version: {SPEAKS}.",
             ) from None
         except (RuntimeError, ValueError, OSError) as problem:
-            raise mapped(problem, where) from problem
+            error = mapped(problem, where)
+            if isinstance(error, BrokerUnavailable) and (advice := _advice(self.options, str(problem))):
+                error.add_sentence(advice)
+            raise error from problem
+
+
+async def _checked_version(client: Client, where: str) -> str:
+    """Raises PermanentError(BROKER_VERSION). "" for a user who may not ask: the login has compared protocols."""
+    try:
+        version = str((await client.get_stats()).iggy_server_version)
+    except RuntimeError as problem:
+        if "unauthorized" in str(problem).lower():
+            return ""
+        raise
+    if not version.startswith(f"{CLIENT_VERSION}."):
+        raise wrong_version(where, f"a server of version {version}")
+    return version
+
+
+def _advice(options: IggyOptions, said: str) -> str:
+    if "disconnected" in said.lower():
+        return f"The server cut the connection at the login, as one of another version or with TLS does: {SPEAKS}."
+    if not options.tls:
+        return ""
+    trusted = (
+        "VCF_PIPELINE_IGGY__TLS_CA names the authority that signed its certificate"
+        if options.transport in ("tcp", "websocket")
+        else "this machine, or SSL_CERT_FILE in our programs' environment, trusts its certificate"
+    )
+    return f"If it runs: is it there that it speaks TLS, and does {trusted}, which names the host of the address?"
 
 
 async def _new_client(options: IggyOptions) -> Client:
-    """Not connected. Raises ValueError for an address that the client refuses."""
+    """Not connected. Raises ValueError for an address that the client refuses, BadSetting."""
     import apache_iggy as iggy
 
+    if options.tls and options.tls_ca and options.transport in ("quic", "http"):
+        raise BadSetting(
+            where="VCF_PIPELINE_IGGY__TLS_CA",
+            expected="none with QUIC or HTTPS, whose client trusts what this machine trusts",
+            got=options.tls_ca,
+            repair="Start our programs with SSL_CERT_FILE naming that file in its place, or take iggy+tls://.",
+        )
     login = (
         iggy.AutoLogin.personal_access_token(options.token)
         if options.token
@@ -255,8 +305,7 @@ async def _new_client(options: IggyOptions) -> Client:
                 server_name=options.host,
                 auto_login=login,
                 reconnection=iggy.QuicReconnectionConfig(**at_once),
-                # a server without a certificate of its own shows one that it made itself
-                validate_certificate=bool(options.tls_ca),
+                validate_certificate=options.tls,
             )
         case "websocket":
             config = iggy.WebSocketConfig(

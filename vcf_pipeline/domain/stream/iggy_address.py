@@ -26,6 +26,8 @@ SCHEMES: dict[str, _Scheme] = {
     "iggy+tcp": _Scheme("tcp", 8090),
     "iggy+tls": _Scheme("tcp", 8090, has_tls=True),
     "iggy+quic": _Scheme("quic", 8080, has_tls=True),
+    # QUIC is always encrypted; a server without a certificate of its own shows one that nobody can check
+    "iggy+quic-unverified": _Scheme("quic", 8080),
     "iggy+http": _Scheme("http", 3000),
     "iggy+https": _Scheme("http", 3000, has_tls=True),
     "iggy+ws": _Scheme("websocket", 8092),

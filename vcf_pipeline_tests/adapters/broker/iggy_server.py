@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -54,7 +55,7 @@ class IggyServer:
 
     @property
     def http_url(self) -> str:
-        return f"http://127.0.0.1:{self.http}"
+        return f"{'https' if 'IGGY_HTTP_TLS_ENABLED' in self._more else 'http'}://127.0.0.1:{self.http}"
 
     @property
     def log(self) -> Path:
@@ -91,7 +92,8 @@ class IggyServer:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.http_url}/ping", timeout=1) as answer:  # noqa: S310 - our own server
+            unchecked = ssl._create_unverified_context()  # noqa: S323 - whether it answers, not who it is
+            with urllib.request.urlopen(f"{self.http_url}/ping", timeout=1, context=unchecked) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except OSError:
             return False

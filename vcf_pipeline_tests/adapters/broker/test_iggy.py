@@ -12,6 +12,7 @@ import pytest
 from vcf_pipeline.adapters.broker.iggy import IggyBroker, IggyOptions
 from vcf_pipeline.testing.iggy_stub import PASSWORD, USER, IggyStub
 from vcf_pipeline_tests.adapters.broker.contract import BrokerContract, Opened
+from vcf_pipeline_tests.adapters.broker.iggy_traps import IggyTraps
 
 Make = Callable[..., IggyBroker]
 
@@ -56,3 +57,13 @@ class TestOnAStubThatKnowsTheDurabilityKeys(BrokerContract):
     @pytest.fixture
     def opened(self, make: Make) -> Opened:
         return lambda: make(http_url="http://127.0.0.1:1")
+
+
+class TestTrapsOnTheStub(IggyTraps):
+    @pytest.fixture
+    def server(self, stub: IggyStub) -> IggyStub:
+        return stub
+
+    @pytest.fixture
+    def account(self) -> tuple[str, str]:
+        return USER, PASSWORD

@@ -16,6 +16,7 @@ from vcf_pipeline.adapters.broker.iggy import IggyBroker, IggyOptions
 from vcf_pipeline.domain.stream.iggy_address import IggyAddress
 from vcf_pipeline_tests.adapters.broker.contract import BrokerContract, Opened
 from vcf_pipeline_tests.adapters.broker.iggy_server import PASSWORD, USER, IggyServer, NoIggyServer
+from vcf_pipeline_tests.adapters.broker.iggy_traps import IggyTraps
 
 
 class Address(NamedTuple):
@@ -68,3 +69,26 @@ class TestRealIggy(BrokerContract):
         yield open_one
         for broker in made:
             broker.close()
+
+
+@pytest.fixture(scope="module")
+def our_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IggyServer]:
+    """One that may be killed."""
+    try:
+        server = IggyServer(tmp_path_factory.mktemp("iggy") / "ours")
+        server.start()
+    except NoIggyServer as reason:
+        pytest.skip(str(reason))
+    yield server
+    server.kill()
+
+
+class TestTrapsOnARealServer(IggyTraps):
+    @pytest.fixture
+    def server(self, our_server: IggyServer) -> IggyServer:
+        our_server.start()
+        return our_server
+
+    @pytest.fixture
+    def account(self) -> tuple[str, str]:
+        return USER, PASSWORD
