@@ -94,11 +94,12 @@ class IggySettings(_Group):
     """Apache Iggy, the first choice; none without a url."""
 
     url: SecretStr = Field(
-        SecretStr(""), description="iggy://user:password@host:8090, also iggy+tls, +quic, +http, +https, +ws, +wss"
+        SecretStr(""),
+        description="iggy://user:password@host:8090, also iggy+tls, +ws, +wss, +quic, +quic-unverified, +http, +https",
     )
     token: SecretStr = Field(SecretStr(""), description="personal access token, instead of user and password")
     http_url: str = Field("", description="the server's HTTP address; default: http, port 3000 of the same host")
-    tls_ca: Path | None = Field(None, description="file with the certificates to trust, with TLS")
+    tls_ca: Path | None = Field(None, description="authority to trust, with iggy+tls and +wss")
     quic_port: int | None = Field(None, gt=0, lt=65536, description="port for iggy+quic:// without one")
     prefix: str = Field("", pattern=_IGGY_NAME, description="begin of our streams' names; default: STREAM__PREFIX")
 

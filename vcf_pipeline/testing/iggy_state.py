@@ -64,6 +64,8 @@ class State:
         self.known = _DEFAULTS | (_DURABILITY if knows_durability else {})
         self.lock = threading.RLock()
         self.streams: dict[str, dict[str, _Topic]] = {}
+        self.polled: list[tuple[int, int]] = []
+        """Messages that a poll asked for, and bytes that it got."""
         self._clock = 0
 
     def topics(self) -> Iterator[_Topic]:
@@ -191,7 +193,9 @@ class State:
         for header, base, frame in found:
             batches.setdefault(base, (header, []))[1].append(frame)
         head = struct.pack("<IQI", number, max(len(messages) - 1, 0), len(found))
-        return head + b"".join(wire.record(header, base, frames) for base, (header, frames) in batches.items())
+        answer = head + b"".join(wire.record(header, base, frames) for base, (header, frames) in batches.items())
+        self.polled.append((count, len(answer)))
+        return answer
 
 
 def _described(topic: _Topic) -> bytes:

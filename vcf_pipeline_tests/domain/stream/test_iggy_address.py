@@ -15,6 +15,7 @@ from vcf_pipeline.domain.stream.iggy_address import SCHEMES, IggyAddress
         ("iggy://host", "tcp", "host:8090", False),
         ("iggy+tls://host", "tcp", "host:8090", True),
         ("iggy+quic://host", "quic", "host:8080", True),
+        ("iggy+quic-unverified://host", "quic", "host:8080", False),
         ("iggy+http://host", "http", "host:3000", False),
         ("iggy+https://host:443", "http", "host:443", True),
         ("iggy+ws://host", "websocket", "host:8092", False),
