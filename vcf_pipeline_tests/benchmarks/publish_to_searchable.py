@@ -73,7 +73,7 @@ def measure(records: int, times: int, source: Path) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         home = folder / "home"
-        with dagster_daemon(home, folder / "daemon.log"):
+        with dagster_daemon(home, folder / "daemon.log", **brokers):
             os.environ.update(dagster_exports(home))
             wait_until(lambda: '"daemon"' in vcf_pipeline(home, "doctor", "--json", check=False).out, "a daemon")
             with DagsterInstance.get() as instance:
