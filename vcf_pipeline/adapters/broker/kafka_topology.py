@@ -38,6 +38,7 @@ class Topology:
 
     def create(self, topics: Sequence[Topic]) -> None:
         """What is missing, and a larger limit of messages where a topic's is below what is sent."""
+        topics = list(dict.fromkeys(topics))  # a name twice in one request ends the process, in librdkafka
         found = self._topics.described(topics)
         missing = [topic for topic in topics if found[topic] is None]
         if missing:
@@ -176,7 +177,7 @@ class Topology:
         from confluent_kafka.admin import NewPartitions
 
         known = self._topics.all_known(topics)
-        grown = [topic for topic in topics if known[topic].partitions < topic.rule.partitions]
+        grown = [topic for topic in known if known[topic].partitions < topic.rule.partitions]
         if grown:
             new = [NewPartitions(self._topics.name_of(topic), topic.rule.partitions) for topic in grown]
             answers = self._topics.asked(

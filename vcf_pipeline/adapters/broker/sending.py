@@ -113,7 +113,7 @@ class Routes:
 
     def ensure(self, broker: Broker, topic: Topic, again: bool = False) -> None:
         if again or (broker.name, topic) not in self._ready:
-            broker.ensure_topics([topic, *CONTROL])
+            broker.ensure_topics(list(dict.fromkeys([topic, *CONTROL])))
             self._ready.add((broker.name, topic))
 
     # ---- which broker

@@ -41,6 +41,13 @@ class BrokerContract:
         assert isinstance(broker, Broker)
         assert broker.name
 
+    def test_a_topic_that_is_named_twice_is_made_once(self, opened: Opened) -> None:
+        broker = opened()
+        for _ in range(2):
+            broker.ensure_topics([TOPIC, *CONTROL, TOPIC, CONTROL[0]])
+        assert broker.end_offsets(TOPIC) == dict.fromkeys(range(TOPIC.rule.partitions), 0)
+        assert list(broker.append(CONTROL[0], 0, [b"a"])) == [0]
+
     def test_messages_come_back_in_order_at_the_offsets_that_append_gave(self, broker: Broker) -> None:
         assert list(broker.append(TOPIC, 0, [b"a", b"b"])) == [0, 1]
         assert list(broker.append(TOPIC, 0, [b"c"])) == [2]
