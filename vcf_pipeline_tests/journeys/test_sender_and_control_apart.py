@@ -5,24 +5,24 @@ Not here: what an adapter promises (adapters/broker/contract.py); brokers that f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from vcf_pipeline_tests.adapters.broker.real_brokers import Between, real_broker
+from vcf_pipeline_tests.adapters.broker.real_brokers import Between
 from vcf_pipeline_tests.programs import dagster_daemon, states, vcf_pipeline, wait_until
 
 
-@pytest.fixture(scope="module", params=["iggy", "kafka"])
-def between(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Between]:
+@pytest.fixture(params=["iggy", "kafka"])
+def between(request: pytest.FixtureRequest, real: Callable[[str], Between]) -> Between:
     """One real broker; skips with what to start."""
-    with real_broker(request.param, tmp_path_factory.mktemp(request.param)) as broker:
-        yield broker
+    broker: Between = real(request.param)
+    return broker
 
 
-@pytest.mark.xdist_group("real-brokers")
+@pytest.mark.acceptance
 def test_what_a_sender_publishes_is_found_by_a_query_of_control(between: Between, trio: Path, tmp_path: Path) -> None:
     sender, control = tmp_path / "sender" / "home", tmp_path / "control" / "home"
     for home in (sender, control):
@@ -39,7 +39,7 @@ def test_what_a_sender_publishes_is_found_by_a_query_of_control(between: Between
     assert len(found) == batch["tiers"]["3"] > 0
 
 
-@pytest.mark.xdist_group("real-brokers")
+@pytest.mark.acceptance
 def test_two_senders_and_two_daemons_make_one_result(between: Between, clinvar: Path, tmp_path: Path) -> None:
     """Each control has its own ledger, so each has one result; nobody's row is doubled."""
     senders = [tmp_path / f"sender-{number}" / "home" for number in range(2)]

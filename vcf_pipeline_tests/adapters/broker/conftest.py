@@ -5,28 +5,23 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from vcf_pipeline.adapters.broker.kafka import KafkaBroker, KafkaOptions
-from vcf_pipeline_tests.adapters.broker.kafka_server import KafkaServer, NoServer
+from vcf_pipeline_tests.adapters.broker.kafka_server import KafkaServer
 from vcf_pipeline_tests.adapters.broker.mock_cluster import MockCluster, NoMock, on_mock
+from vcf_pipeline_tests.adapters.broker.real_brokers import Between
 
 MakeKafka = Callable[..., KafkaBroker]
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+def kafka_server(real: Callable[[str], Between]) -> KafkaServer:
     """From Maven Central's jars. Tests kill, freeze and wipe it, and leave it running."""
-    try:
-        server = KafkaServer(Path(tmp_path_factory.mktemp("kafka")))
-        server.start()
-    except NoServer as reason:
-        pytest.skip(str(reason))
-    yield server
-    server.kill()
+    server: KafkaServer = real("kafka").server
+    return server
 
 
 @pytest.fixture(scope="session")

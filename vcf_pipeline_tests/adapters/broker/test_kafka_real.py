@@ -11,25 +11,20 @@ import pytest
 from vcf_pipeline.adapters.broker.kafka import KafkaBroker, KafkaOptions
 from vcf_pipeline_tests.adapters.broker.contract import BrokerContract, Opened
 
+pytestmark = pytest.mark.xdist_group("real-brokers")
+
 Make = Callable[..., KafkaBroker]
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def address(request: pytest.FixtureRequest) -> str:
-    """Of VCF_PIPELINE_TEST_KAFKA, else of a broker started here."""
-    named = os.environ.get("VCF_PIPELINE_TEST_KAFKA")
-    return named or str(request.getfixturevalue("kafka_server").address)
-
-
 @pytest.fixture
-def make(address: str) -> Iterator[Make]:
+def make(kafka_address: str) -> Iterator[Make]:
     """Brokers with a prefix of the test's own."""
     made: list[KafkaBroker] = []
     prefix = f"test-{os.getpid()}-{next(_numbers)}"
 
     def make(**options: object) -> KafkaBroker:
-        made.append(KafkaBroker(KafkaOptions(address, prefix, **options)))
+        made.append(KafkaBroker(KafkaOptions(kafka_address, prefix, **options)))
         return made[-1]
 
     yield make
