@@ -34,7 +34,7 @@ def pytest_report_header() -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: what shares the daemon or real brokers runs on one of them, a journey's file stays together."""
+    """With several workers: what shares the daemon or a broker runs on one of them, a journey's file stays together."""
     for item in items:
         if "daemon" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("daemon"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,9 +26,9 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class Desk:
     """What an operator's machine does, step by step and without a clock of its own."""
 
-    def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
+    def __init__(self, instance: dg.DagsterInstance, folder: Path, environ: Mapping[str, str] | None = None) -> None:
         self.instance, self.folder = instance, folder
-        self.control = Control(load_settings({}, home=folder / "home", sensor={"hold_seconds": 0.05}))
+        self.control = Control(load_settings(environ or {}, home=folder / "home", sensor={"hold_seconds": 0.05}))
         self.cursors: dict[str, str | None] = {}
 
     def made(self, records: int) -> str:

@@ -1,13 +1,20 @@
-"""Poison on every topic: each a dead letter or a clear failure, and what comes after it is heard and done."""
+"""Poison on every topic: each a dead letter or a clear failure, and what comes after it is heard and done.
+
+On the embedded log, and what depends on a broker on a real Kafka and a real Iggy too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import msgpack
 import pytest
 
+from vcf_pipeline.domain.errors import MessageTooLarge
 from vcf_pipeline.domain.identity import PartitionKey, announcement_id
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement
@@ -16,6 +23,7 @@ from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.stream.events import STAGE_EVENTS, CallsetAnnounced, heard_events
 from vcf_pipeline.domain.stream.topics import CALLSETS, CONTROL, Topic, variants_topic
 from vcf_pipeline.stages.dead_letters import find_letters, hear_letters, replay
+from vcf_pipeline_tests.adapters.broker.real_brokers import Between
 from vcf_pipeline_tests.defs.conftest import Desk
 from vcf_pipeline_tests.stages.published import announcements
 
@@ -31,22 +39,44 @@ GARBAGE = (
 )
 
 
+ON_EVERY_BROKER = pytest.mark.parametrize("between", ["embedded", "kafka", "iggy"], indirect=True)
+
+
+@pytest.fixture
+def between(request: pytest.FixtureRequest, real: Callable[[str], Between]) -> Between:
+    broker: Between = real(getattr(request, "param", "embedded"))
+    return broker
+
+
+@pytest.fixture
+def desk(tmp_path: Path, between: Between) -> Iterator[Desk]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        desk = Desk(instance, tmp_path, between.settings)
+        yield desk
+        desk.close()
+
+
 def letters(desk: Desk) -> list[LetterRecord]:
     assert hear_letters(desk.control.coordinator, desk.control.ledger) == []
     return find_letters(desk.control.ledger, Wanted())
 
 
 def drop(desk: Desk, topic: Topic, *bodies: bytes) -> None:
-    """Bytes into every partition of a topic, by somebody who does not ask us."""
+    """Bytes into every partition of a topic, by somebody who does not ask us, and whom no limit of ours binds."""
     from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker
 
-    broker = EmbeddedBroker(desk.control.home / "log", max_message_bytes=16 << 20)
+    ours: Any = desk.control.coordinator.brokers[0]
+    if isinstance(ours, EmbeddedBroker):
+        broker: Any = EmbeddedBroker(desk.control.home / "log", max_message_bytes=16 << 20)
+    else:
+        broker = type(ours)(replace(ours.options, max_message_bytes=16 << 20))
     broker.ensure_topics([topic])
     for partition in range(topic.rule.partitions):
         broker.append(topic, partition, bodies)
     broker.close()
 
 
+@ON_EVERY_BROKER
 def test_garbage_in_the_topic_of_announcements_is_buried_and_the_next_callset_is_done(desk: Desk) -> None:
     drop(desk, CALLSETS, *GARBAGE)
     partition = desk.publish()
@@ -64,6 +94,7 @@ def test_garbage_in_the_topic_of_announcements_is_buried_and_the_next_callset_is
     assert [one.size_bytes for one in found if one.is_cut] == [frame.MAX_MESSAGE_BYTES + 1]
 
 
+@ON_EVERY_BROKER
 def test_garbage_in_every_control_topic_stops_no_sensor_and_no_listener(desk: Desk) -> None:
     for topic in CONTROL:
         drop(desk, topic, *GARBAGE)
@@ -84,6 +115,7 @@ def test_garbage_in_every_control_topic_stops_no_sensor_and_no_listener(desk: De
     assert {one.origin_topic for one in letters(desk)} == {"vcf-callsets", "dead-letters"}
 
 
+@ON_EVERY_BROKER
 def test_garbage_among_the_chunks_is_buried_and_the_callset_comes_out_whole(desk: Desk) -> None:
     from vcf_pipeline.stages.receive import open_received
 
@@ -100,6 +132,18 @@ def test_garbage_among_the_chunks_is_buried_and_the_callset_comes_out_whole(desk
     assert len(found) == len(GARBAGE)
     assert {(one.origin_topic, one.tenant) for one in found} == {("t.vcf-variants", "t")}
     assert str(announced.key) == partition
+
+
+@ON_EVERY_BROKER
+def test_a_message_over_the_limit_is_refused_and_what_comes_after_it_goes(desk: Desk) -> None:
+    (broker,) = desk.control.coordinator.brokers
+    broker.ensure_topics([CALLSETS])
+    with pytest.raises(MessageTooLarge, match=str(broker.max_message_bytes)):
+        broker.append(CALLSETS, 0, [b"before", b"x" * (broker.max_message_bytes + 1), b"after"])
+    assert broker.end_offsets(CALLSETS)[0] == 0
+    partition = desk.publish()
+    (request,) = desk.tick("callset_sensor").run_requests
+    assert request.partition_key == partition
 
 
 POISONED: dict[str, dict[str, Any]] = {
@@ -133,6 +177,7 @@ def test_an_announcement_that_the_ledger_could_not_keep_does_not_stop_the_sensor
     assert (letter.tenant, letter.callset_id) == ("t", announced.callset_id)
 
 
+@ON_EVERY_BROKER
 def test_an_announcement_of_segments_that_do_not_exist_fails_alone_and_is_buried_with_its_message(desk: Desk) -> None:
     good = desk.publish(6)
     bad = _announce_nothing(desk)

@@ -156,6 +156,4 @@ def test_a_dozen_files_go_through_dagster_as_run_writes_them(
     for home in (control, batch):
         rows = vcf_pipeline(home, "query", "variants", "--limit", "1000000", "--json", patience=600).records
         assert len(rows) == sum(one["alleles"] for one in expected)
-    show(
-        f"{between.name}: {len(files)} files published, run by sensors and searchable in {took:.0f} s, as `run` has them"
-    )
+    show(f"{between.name}: {len(files)} files published and run by sensors in {took:.0f} s, as `run` has them")
