@@ -59,7 +59,8 @@ def timeline(instance: Any, partition: str, began: float, published: float, done
             moments[event.step_key] = entry.timestamp
     moments["marked done"] = done
     spent, last = {}, began
-    for phase in PHASES:
+    steps = sorted(STEPS, key=lambda step: moments[step])  # the two stores in either order
+    for phase in [*PHASES[:3], *steps, *PHASES[-1:]]:
         spent[phase] = max(0.0, moments[phase] - last)
         last = max(last, moments[phase])
     return spent
