@@ -121,8 +121,10 @@ def test_retention_by_age_leaves_a_lost_offset_and_never_gives_it_again(tmp_path
     broker = EmbeddedBroker(tmp_path / "log", clock=lambda: now[0])
     broker.ensure_topics([TOPIC])
     broker.append(TOPIC, 0, [b"a", b"b"])
-    now[0] += 8 * 86_400
+    now[0] += 6 * 86_400
     broker.append(TOPIC, 0, [b"c"])
+    assert broker.retain(TOPIC) == 0
+    now[0] += 2 * 86_400
     assert broker.retain(TOPIC) == 2
     with pytest.raises(OffsetLost) as lost:
         broker.read(TOPIC, 0, 0, 9, MUCH)
@@ -131,6 +133,21 @@ def test_retention_by_age_leaves_a_lost_offset_and_never_gives_it_again(tmp_path
     now[0] += 8 * 86_400
     assert broker.retain(TOPIC) == 1
     assert list(broker.append(TOPIC, 0, [b"d"])) == [3]
+
+
+def test_an_append_drops_by_itself_what_is_past_its_retention(tmp_path: Path):
+    now = [1_000_000.0]
+    EmbeddedBroker(tmp_path / "log", clock=lambda: now[0]).ensure_topics([TOPIC])
+    for body in (b"a", b"b"):
+        sender = EmbeddedBroker(tmp_path / "log", clock=lambda: now[0])
+        sender.append(TOPIC, 0, [body])
+        sender.append(TOPIC, 1, [body])
+        now[0] += 8 * 86_400
+    reader = EmbeddedBroker(tmp_path / "log", clock=lambda: now[0])
+    assert [message.offset for message in reader.read(TOPIC, 0, 1, 9, MUCH)] == [1]
+    for partition in (0, 1):
+        with pytest.raises(OffsetLost):
+            reader.read(TOPIC, partition, 0, 9, MUCH)
 
 
 def test_a_full_disk_is_topic_full_and_stores_nothing(tmp_path: Path):
