@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ ALIASES: dict[str, str] = {
 """Names that VCF Agent's users have in their environment; the name beside it wins over each."""
 # Kafka takes names that differ by . and _ alone for one, so neither is in ours there
 _NAME = r"^([A-Za-z0-9][A-Za-z0-9-]{0,60})?$"
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/@\[\]]+)(:[0-9]{1,5})?")
 _IGGY_NAME = r"^([A-Za-z0-9][A-Za-z0-9_-]{0,60})?$"
 
 
@@ -135,6 +137,21 @@ class KafkaSettings(_Group):
     sasl_username: str = Field("", description="who logs in")
     sasl_password: SecretStr = Field(SecretStr(""), description="the password")
     ssl_ca: Path | None = Field(None, description="file with the certificates to trust, with ssl")
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        """No scheme: how to talk to Kafka is said by its own setting. librdkafka would look for a host of that name."""
+        servers = [server.strip() for server in value.split(",")] if value.strip() else []
+        for server in servers:
+            if not _SERVER.fullmatch(server):
+                raise BadSetting(
+                    where="VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS",
+                    expected="host:port, several by commas",
+                    got=repr(server),
+                    repair="Without a scheme: VCF_PIPELINE_KAFKA__SECURITY_PROTOCOL says how to talk to it.",
+                )
+        return ",".join(servers)
 
     @property
     def security(self) -> dict[str, str]:

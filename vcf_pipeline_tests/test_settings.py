@@ -104,3 +104,14 @@ def test_a_home_without_a_ledger_is_a_senders_where_the_broker_is_elsewhere(tmp_
         assert not control.has_ledger
         _ = control.ledger
         assert control.has_ledger
+
+
+@pytest.mark.parametrize("servers", ["kafka://there:9092", "there:9092,", "there:port", "me:pw@there:9092", "a b:9092"])
+def test_kafkas_addresses_have_no_scheme_and_say_so_in_one_line(tmp_path: Path, servers: str):
+    with pytest.raises(BadSetting, match=r"VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS: expected host:port"):
+        loaded(tmp_path, VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS=servers)
+
+
+def test_several_addresses_of_kafka_are_taken_with_their_blanks(tmp_path: Path):
+    settings = loaded(tmp_path, VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS=" here:9092, [::1]:9093 ,there ")
+    assert settings.kafka.bootstrap_servers == "here:9092,[::1]:9093,there"

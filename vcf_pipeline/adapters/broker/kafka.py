@@ -18,7 +18,7 @@ from vcf_pipeline.adapters.broker.kafka_topology import OVERHEAD, Topology
 from vcf_pipeline.adapters.broker.port import Health, Message, Positions
 from vcf_pipeline.domain.errors import BrokerTimeout, BrokerUnavailable, MessageTooLarge, PipelineError
 from vcf_pipeline.domain.stream.topics import Topic
-from vcf_pipeline.domain.stream.topology_diff import REPLICATION, FoundTopic
+from vcf_pipeline.domain.stream.topology_diff import FoundTopic
 
 KNOWN_S = 5.0
 """How long an append believes that a topic is still there; the broker says so if it is not."""
@@ -26,8 +26,8 @@ KNOWN_S = 5.0
 
 @dataclass(frozen=True)
 class KafkaOptions:
-    """bootstrap_servers: `host:port,…`. prefix: of topics; letters, digits and '-'. replication: copies, where the
-    cluster has so many brokers; 0 for the topology's two.
+    """bootstrap_servers: `host:port,…`. prefix: of topics; letters, digits and '-'. replication: copies; 0 for
+    the topology's two, where the cluster has so many brokers.
 
     security: by librdkafka's names (security.protocol, sasl.*, ssl.*); secrets inside.
     connect_timeout_s: for a first answer. call_timeout_s: for a question, and for messages that are there.
@@ -79,7 +79,7 @@ class KafkaBroker:
         self._topology = Topology(
             self._clients,
             self._topics,
-            replication=options.replication or REPLICATION,
+            replication=options.replication,
             largest=options.max_message_bytes,
         )
         self._sender = Sender(

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vcf_pipeline.adapters.broker.kafka_errors import DOWN, REFUSED, mapped, problem_of, unreachable
+from vcf_pipeline.adapters.broker.kafka_errors import DOWN, INSECURE, NO_WAY, REFUSED, mapped, problem_of, unreachable
 from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 PROBE_S = 0.5
 """How long a broker that answered before may take to answer a probe."""
+
+RECENT_S = 5.0
+"""How old a client's complaint may be to explain why nobody is there: it tries to connect once a second or oftener."""
 
 _LOOK_S = 0.1
 _ALLOWED = ("security.", "sasl.", "ssl.", "enable.ssl.", "https.", "enable.sasl.", "client.id", "broker.address.family")
@@ -91,16 +94,32 @@ class Clients:
         }
         self._own = _Own()
         self._is_closed = False
-        self._last: tuple[float, KafkaError] | None = None
+        self._addresses = len(bootstrap_servers.split(","))
+        self._told: dict[tuple[str, str], tuple[float, KafkaError]] = {}
 
     def _heard(self, problem: KafkaError) -> None:
         """Told once or a few times in an outage: a hint, no state. Runs inside a poll of ours."""
-        self._last = (time.monotonic(), problem)
+        self._told[problem.name(), problem.str().split(": ")[0]] = (time.monotonic(), problem)
 
     def heard_since(self, moment: float, *names: str) -> KafkaError | None:
         """What a client complained of since then, if it is one of these."""
-        last = self._last
-        return last[1] if last is not None and last[0] >= moment and last[1].name() in names else None
+        told = [(at, one) for at, one in list(self._told.values()) if at >= moment and one.name() in names]
+        return max(told, key=lambda pair: pair[0])[1] if told else None
+
+    def _nobody_since(self, moment: float) -> KafkaError | None:
+        """What a client complained of since then, if no address is left to hope for."""
+        ways = {where for (name, where), (at, _) in list(self._told.items()) if at >= moment and name in NO_WAY}
+        if len(ways) >= self._addresses:
+            return self.heard_since(moment, *NO_WAY)
+        return self.heard_since(moment, *DOWN, *REFUSED)
+
+    def _why(self, now: float) -> KafkaError | None:
+        """The cause that a client gave lately, where one is better than that nobody is there."""
+        for names in (REFUSED, INSECURE, NO_WAY):
+            cause = self.heard_since(now - RECENT_S, *names)
+            if cause is not None:
+                return cause
+        return None
 
     def own(self) -> _Own:
         """This process's. Raises BrokerUnavailable once closed."""
@@ -134,14 +153,15 @@ class Clients:
         for end_s in (_LOOK_S, PROBE_S, wait_s):  # in steps, since the call itself waits in full at a closed port
             try:
                 client.list_topics(timeout=max(min(end_s, wait_s) - (time.monotonic() - started), 0.01))
+                self._told.clear()
                 return
             except KafkaException as exception:
                 client.poll(0)
                 problem = problem_of(exception)
-                told = self.heard_since(started, *DOWN, *REFUSED)
+                told = self._nobody_since(started)
                 is_gone = was_reached and end_s >= PROBE_S and problem.name() == "_TRANSPORT"
                 if told is not None or is_gone or end_s >= wait_s:
-                    raise unreachable(told or problem, self.address) from exception
+                    raise unreachable(self._why(time.monotonic()) or told or problem, self.address) from exception
 
     def doubt(self) -> None:
         """Something went wrong: the next call fetches metadata before it believes what it knows."""

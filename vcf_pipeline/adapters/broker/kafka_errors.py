@@ -61,6 +61,8 @@ REFUSED = frozenset(
     }
 )
 INSECURE = frozenset({"_SSL"})
+NO_WAY = frozenset({"_TRANSPORT", "_RESOLVE"})
+"""What a client's error callback says of each attempt to connect to one address; the text begins with the address."""
 DOWN = INSECURE | {"_ALL_BROKERS_DOWN"}
 """What a client's error callback says of a cluster that is not there: a hint."""
 WRONG_SETTING = frozenset(
@@ -104,9 +106,11 @@ def mapped(problem: KafkaError, where: str, *, is_sent: bool = False) -> Pipelin
     return unreachable(problem, where)
 
 
-def unreachable(problem: KafkaError, where: str) -> BrokerUnavailable:
-    """Of a question before anything was sent, whatever the client calls it."""
+def unreachable(problem: KafkaError, where: str) -> BrokerUnavailable | BadSetting:
+    """Of a question before anything was sent, whatever the client calls it. BadSetting where trying again is no use."""
     name = problem.name()
+    if name in REFUSED:
+        return BadSetting(where=where, expected="a user who may", got=f"{problem.str()} ({name})", repair=_repair(name))
     return BrokerUnavailable(where=where, expected="an answer", got=f"{problem.str()} ({name})", repair=_repair(name))
 
 

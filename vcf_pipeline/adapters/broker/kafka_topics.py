@@ -183,7 +183,7 @@ class Topics:
         except NoAnswer:
             self._clients.doubt()
             raise timed_out(self._clients.address, f"none within {wait_s:g} s") from None
-        except BrokerUnavailable:
+        except (BrokerUnavailable, BadSetting):
             self._clients.doubt()
             raise
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from vcf_pipeline.adapters.broker.kafka_clients import Clients
 from vcf_pipeline.adapters.broker.kafka_errors import mapped
 from vcf_pipeline.adapters.broker.kafka_topics import KnownTopic, Topics
-from vcf_pipeline.domain.errors import BrokerUnavailable
+from vcf_pipeline.domain.errors import BrokerUnavailable, StreamBroken
 from vcf_pipeline.domain.stream.topics import DAY_S, Topic
-from vcf_pipeline.domain.stream.topology_diff import FoundTopic
+from vcf_pipeline.domain.stream.topology_diff import REPLICATION, FoundTopic
 
 ADMIN_S = 20.0
 """Creating and altering: a cluster makes the logs of new partitions one after the other, and says so late."""
@@ -30,7 +30,9 @@ _SETTINGS = (
 
 
 class Topology:
-    """replication: copies wanted, where so many brokers are up. largest: bytes of a message that topics must take."""
+    """replication: copies wanted; 0 for the topology's, where so many brokers are up. largest: bytes of a message that
+    topics must take.
+    """
 
     def __init__(self, clients: Clients, topics: Topics, *, replication: int, largest: int) -> None:
         self._clients, self._topics = clients, topics
@@ -44,12 +46,32 @@ class Topology:
         if missing:
             self._create(missing)
             self._await(missing)
-        self._widen([topic for topic in topics if topic not in missing])
+        known = {topic: one for topic, one in found.items() if one is not None}
+        configs = self._configs(list(known))
+        for topic, config in configs.items():
+            why = not_durable(config, known[topic].replication)
+            if why:
+                raise StreamBroken(
+                    where=self._topics.where(topic),
+                    expected="a topic that keeps what it acknowledged",
+                    got=why,
+                    repair="Change that setting with Kafka's own tools, or set another VCF_PIPELINE_KAFKA__PREFIX.",
+                    code="TOPIC_NOT_DURABLE",
+                )
+        self._widen(configs)
 
     def _create(self, topics: Sequence[Topic]) -> None:
         from confluent_kafka.admin import NewTopic
 
-        copies = max(1, min(self._replication, self._brokers()))
+        copies, brokers = self._replication or REPLICATION, self._brokers()
+        if self._replication > brokers:
+            raise BrokerUnavailable(
+                where=self._clients.address,
+                expected=f"{self._replication} brokers for as many copies of a topic",
+                got=f"{brokers} that answer",
+                repair="Start the others, or lower VCF_PIPELINE_KAFKA__REPLICATION.",
+            )
+        copies = max(1, min(copies, brokers))
         new = [
             NewTopic(
                 self._topics.name_of(topic),
@@ -102,11 +124,11 @@ class Topology:
     def _brokers(self) -> int:
         return len(self._clients.admin().list_topics(timeout=self._topics.answer_s).brokers)
 
-    def _widen(self, topics: Sequence[Topic]) -> None:
+    def _widen(self, configs: Mapping[Topic, Mapping[str, str]]) -> None:
         needed = self._largest + OVERHEAD
         narrow = {
             topic: {"max.message.bytes": str(needed)}
-            for topic, config in self._configs(topics).items()
+            for topic, config in configs.items()
             if int(config.get("max.message.bytes", needed)) < needed
         }
         self._alter(narrow)
@@ -168,7 +190,7 @@ class Topology:
                     one.partitions,
                     retention_s=kept / 1000 if kept >= 0 else None,
                     replication=one.replication,
-                    max_replication=max(1, min(self._replication, brokers)),
+                    max_replication=max(1, min(self._replication or REPLICATION, brokers)),
                     not_durable=not_durable(config, one.replication),
                 )
         return answer
@@ -190,12 +212,13 @@ class Topology:
                 if problem is not None:
                     raise mapped(problem, self._topics.where(topic))
         changes: dict[Topic, dict[str, str]] = {}
-        for topic, config in self._configs(topics).items():
+        configs = self._configs(topics)
+        for topic, config in configs.items():
             wanted = int(topic.rule.retention_s * 1000)
             if 0 <= int(config.get("retention.ms", -1)) < wanted:
                 changes[topic] = {"retention.ms": str(wanted)}
         self._alter(changes)
-        self._widen(topics)
+        self._widen(configs)
         if grown:
             self._await(grown)
 

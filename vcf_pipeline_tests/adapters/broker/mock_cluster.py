@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +32,7 @@ _SIGNATURES = {
     "rd_kafka_mock_broker_set_down": (_NUMBER, [_POINTER, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_up": (_NUMBER, [_POINTER, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_rtt": (_NUMBER, [_POINTER, ctypes.c_int32, _NUMBER]),
+    "rd_kafka_mock_clear_request_errors": (None, [_POINTER, ctypes.c_int16]),
     "rd_kafka_mock_push_request_errors_array": (
         None,
         [_POINTER, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(_NUMBER)],
@@ -110,6 +112,10 @@ class MockCluster:
             self._cluster, request, len(codes), (ctypes.c_int * len(codes))(*codes)
         )
 
+    def fail_none(self, request: int) -> None:
+        """What is left of those errors is dropped."""
+        self._own.rd_kafka_mock_clear_request_errors(self._cluster, request)
+
     def close(self) -> None:
         self._own.rd_kafka_mock_cluster_destroy(self._cluster)
         self._own.rd_kafka_destroy(self._client)
@@ -124,8 +130,8 @@ class _MockTopology(Topology):
         for topic in topics:
             self.cluster.create(self._topics.name_of(topic), topic.rule.partitions)
 
-    def _widen(self, topics: list[Topic]) -> None:
-        pass
+    def _configs(self, topics: Sequence[Topic]) -> dict[Topic, dict[str, str]]:
+        return {}
 
 
 def on_mock(broker: KafkaBroker, cluster: MockCluster) -> KafkaBroker:

@@ -104,6 +104,17 @@ def test_a_closed_port_is_unavailable_at_once():
     broker.close()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "no-such-host.invalid:9092", "127.0.0.1:1,127.0.0.1:2"])
+def test_an_address_without_a_broker_is_told_before_it_counts_as_frozen_each_time_with_its_cause(host: str):
+    broker = KafkaBroker(KafkaOptions(host, connect_timeout_s=30.0))
+    for _ in range(3):
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match=r"Connection refused|Failed to resolve"):
+            broker.append(TOPIC, 0, [b"a"])
+        assert time.monotonic() - started < 2.0
+    broker.close()
+
+
 # ---- errors
 
 
@@ -126,8 +137,8 @@ def test_every_error_of_librdkafka_has_a_place_in_the_tree():
         ("MSG_SIZE_TOO_LARGE", MessageTooLarge, "topology apply"),
         ("UNKNOWN_TOPIC_OR_PART", TopicMissing, ""),
         ("TOPIC_EXCEPTION", BadSetting, "VCF_PIPELINE_KAFKA__"),
-        ("SASL_AUTHENTICATION_FAILED", BrokerUnavailable, "SASL_PASSWORD"),
-        ("TOPIC_AUTHORIZATION_FAILED", BrokerUnavailable, "rights"),
+        ("SASL_AUTHENTICATION_FAILED", BadSetting, "SASL_PASSWORD"),
+        ("TOPIC_AUTHORIZATION_FAILED", BadSetting, "rights"),
         ("_SSL", BrokerUnavailable, "SSL_CA"),
         ("NOT_ENOUGH_REPLICAS", BrokerUnavailable, "running"),
     ],
@@ -147,7 +158,22 @@ def test_an_error_that_passes_is_tried_again_and_doubles_nothing(broker: KafkaBr
     assert bodies_of(broker) == [b"a", b"b", b"c"]
 
 
-@pytest.mark.parametrize(("code", "expected"), [(10, MessageTooLarge), (29, BrokerUnavailable)])
+def test_too_few_copies_in_sync_acknowledge_nothing_until_there_are_enough(
+    mock_kafka: MakeKafka, mock_cluster: MockCluster
+):
+    broker = mock_kafka(delivery_timeout_s=1.0)
+    broker.ensure_topics([TOPIC])
+    mock_cluster.fail_next(PRODUCE, *[19] * 200)
+    try:
+        with pytest.raises(TransientError, match=r"vcf-variants\[0\]"):
+            broker.append(TOPIC, 0, [b"a"])
+        assert broker.end_offsets(TOPIC)[0] == 0
+    finally:
+        mock_cluster.fail_none(PRODUCE)
+    assert list(broker.append(TOPIC, 0, [b"b"])) == [0]
+
+
+@pytest.mark.parametrize(("code", "expected"), [(10, MessageTooLarge), (29, BadSetting)])
 def test_an_error_that_stays_is_raised(
     broker: KafkaBroker, mock_cluster: MockCluster, code: int, expected: type[PipelineError]
 ):
