@@ -15,14 +15,13 @@ from vcf_pipeline_tests.adapters.broker.real_brokers import Between
 from vcf_pipeline_tests.programs import dagster_daemon, states, vcf_pipeline, wait_until
 
 
-@pytest.fixture(params=["iggy", "kafka"])
+@pytest.fixture(params=[pytest.param("iggy", marks=pytest.mark.acceptance), "kafka"])
 def between(request: pytest.FixtureRequest, real: Callable[[str], Between]) -> Between:
     """One real broker; skips with what to start."""
     broker: Between = real(request.param)
     return broker
 
 
-@pytest.mark.acceptance
 def test_what_a_sender_publishes_is_found_by_a_query_of_control(between: Between, trio: Path, tmp_path: Path) -> None:
     sender, control = tmp_path / "sender" / "home", tmp_path / "control" / "home"
     for home in (sender, control):
