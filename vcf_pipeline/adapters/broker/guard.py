@@ -69,8 +69,16 @@ class Guard:
         self._pid = os.getpid()
         self._is_closed = False
 
-    def call(self, act: Callable[[], Answer], is_given_up: Callable[[], bool] = lambda: False) -> Answer:
-        """What act answers or raises. Raises BrokerTimeout where the broker is frozen, or nobody wants it any more."""
+    def call(
+        self,
+        act: Callable[[], Answer],
+        is_given_up: Callable[[], bool] = lambda: False,
+        on_silence: Callable[[], None] = lambda: None,
+    ) -> Answer:
+        """What act answers or raises. Raises BrokerTimeout where the broker is frozen, or nobody wants it any more.
+
+        on_silence: called, perhaps more than once, while there is no answer yet; returns at once.
+        """
         with self._lock:
             self._hanging = [job for job in self._hanging if not job.done.is_set()]
             if len(self._hanging) >= MOST_LEFT_BEHIND:
@@ -80,6 +88,7 @@ class Guard:
         alive_at = asked_at = time.monotonic()
         ping: _Job | None = None
         while not job.done.wait(step):
+            on_silence()
             now = time.monotonic()
             if ping is not None and ping.done.is_set():
                 if ping.answer is not None and ping.answer.is_healthy:

@@ -5,6 +5,7 @@ Not here: the choice itself (routing.py), calls that never return (guard.py), th
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,9 @@ from vcf_pipeline.domain.stream.topics import CONTROL, Topic
 
 _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.05, 1.0
 _PROBE_TICK_S = 0.1
+STAND_BY_AFTER_S = 0.5
+"""A publication that takes longer has the next broker connected and its topics made, so that a failure finds it ready:
+that alone may cost seconds. A shorter one does without, unless an answer is late."""
 
 
 class Routes:
@@ -38,6 +42,8 @@ class Routes:
         self._prober: threading.Thread | None = None
         self._is_closed = threading.Event()
         self._ready: set[tuple[str, Topic]] = set()
+        self._first_at: float | None = None
+        self._stands_by: set[tuple[str, Topic]] = set()
 
     def send(
         self,
@@ -68,6 +74,7 @@ class Routes:
                         self._guards[name].broker, topic, partition, bodies, publish_id, earlier
                     ),
                     is_given_up,
+                    lambda name=name: self._stand_by(name, topic) if publish_id else None,  # type: ignore[misc]
                 )
             except (TransientError, UsageError) as problem:
                 if is_given_up():
@@ -81,7 +88,24 @@ class Routes:
                 pause = min(2 * pause, _PAUSE_MOST_S)
             else:
                 self._succeeded(name, (self._clock() - started) * 1e3)
+                self._first_at = started if self._first_at is None else self._first_at
+                if publish_id and started - self._first_at >= STAND_BY_AFTER_S:
+                    self._stand_by(name, topic)
                 return segment
+
+    def _stand_by(self, in_use: str, topic: Topic) -> None:
+        """Make the next broker ready for the topic, in a thread, once. It may be down: then it is no help either."""
+        others = [one.name for one in self._routing.standings if one.name != in_use and one.is_usable]
+        if not others or (others[0], topic) in self._stands_by or (others[0], topic) in self._ready:
+            return
+        guard = self._guards[others[0]]
+        self._stands_by.add((others[0], topic))
+
+        def make_ready() -> None:
+            with contextlib.suppress(PipelineError):
+                guard.call(lambda: self.ensure(guard.broker, topic), self._is_closed.is_set)
+
+        threading.Thread(target=make_ready, name=f"stand-by-{others[0]}", daemon=True).start()
 
     def _append(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +98,17 @@ def test_a_dead_or_frozen_broker_costs_at_most_a_second_by_the_defaults(iggy: Sc
         assert segment.broker == "kafka"
         assert seconds < 3.0
         iggy.restart()
+
+
+def test_a_publication_that_takes_longer_has_the_next_broker_ready(kafka: ScriptedBroker, make: Make):
+    seconds = itertools.count(0.0, 0.3)
+    coordinator = make(clock=lambda: next(seconds))
+    with coordinator.publisher("t", "p") as publisher:
+        for seq in range(5):
+            publisher.send(seq, b"x")
+            publisher.flush()
+    until(lambda: kafka.describe_topics([TOPIC])[TOPIC] is not None)
+    assert {segment.broker for segment in publisher.segments} == {"iggy"}
 
 
 def test_a_slow_broker_that_answers_is_kept(iggy: ScriptedBroker, make: Make):
