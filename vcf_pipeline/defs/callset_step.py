@@ -16,6 +16,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from vcf_pipeline.defs.failures import TRANSIENT_RETRIES, told_in_ledger
 from vcf_pipeline.defs.holder import holder_tags
 from vcf_pipeline.defs.metadata import summed
+from vcf_pipeline.defs.runs_in_progress import RANGE_END, RANGE_START
 from vcf_pipeline.domain.errors import PipelineError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
@@ -78,6 +79,12 @@ def _materialize(
     context.instance.add_run_tags(run.run_id, holder_tags(run.run_id))
     is_last_try = context.retry_number >= TRANSIENT_RETRIES.max_retries
     outcomes: list[StepOutcome] = []
+    if not context.partition_keys:
+        raise dg.Failure(
+            description=f"No partition lies in this run's range, {run.tags.get(RANGE_START)} to "
+            f"{run.tags.get(RANGE_END)}, any more: its callsets are asked for one by one.",
+            allow_retries=False,
+        )
     for text in context.partition_keys:
         callset = _callset(control, text)
         control.notices.tell(notify.running(callset, run.run_id, context.asset_key.to_user_string()))

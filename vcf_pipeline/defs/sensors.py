@@ -4,12 +4,12 @@ Not here: what a message means (domain/stream/events.py), which runs follow (dom
 run or cursor left undone (reconcile.py).
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from vcf_pipeline.defs.jobs import variants_job
-from vcf_pipeline.defs.partitions import CALLSETS
 from vcf_pipeline.defs.runs_in_progress import RANGE_END, RANGE_START, partitions_in_progress
 from vcf_pipeline.domain.errors import PermanentError, UnreadableMessage
 from vcf_pipeline.domain.stream import topics
@@ -35,7 +35,14 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
     _announce_ended(context, control, messages)
     sensor = control.settings.sensor
     limits = Limits(burst=sensor.burst_from, max_range=sensor.burst_limit)
-    plan = plan_runs(messages, _view(context.instance, control, messages), cursor, limits)
+    view = _view(context.instance, control, messages)
+    plan = plan_runs(messages, view, cursor, limits)
+    if plan.partition_keys:
+        # Added here and read back, not left to the daemon: another sensor may add them meanwhile in another order,
+        # and a range follows the order in which they stand.
+        context.instance.add_dynamic_partitions("callsets", list(plan.partition_keys))
+        known = context.instance.get_dynamic_partitions("callsets")
+        plan = plan_runs(messages, replace(view, partitions=known), cursor, limits)
     _answer_what_has_ended(control, messages)
     for letter in plan.dead_letters:
         context.log.error(f"{letter.place}: {letter.reason}")
@@ -43,9 +50,6 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
             letter.body, origin=str(letter.place), reason=letter.reason, code=UnreadableMessage.code
         )
     return dg.SensorResult(
-        dynamic_partitions_requests=[CALLSETS.build_add_request(list(plan.partition_keys))]
-        if plan.partition_keys
-        else [],
         run_requests=[run_request(run) for run in plan.runs],
         skip_reason=None if plan.runs else dg.SkipReason(f"{len(messages)} messages, nothing new to run."),
         cursor=plan.cursor.to_json(),

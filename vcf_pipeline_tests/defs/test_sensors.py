@@ -90,6 +90,32 @@ def test_eight_at_once_are_one_run_over_the_range_that_does_them_all(desk: Desk)
     assert metadata["callsets"].value == 8
 
 
+def test_a_burst_is_done_whose_partitions_another_sensor_adds_first_in_an_order_of_its_own(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    burst = [desk.publish(records) for records in range(1, 10)]
+    add = desk.instance.add_dynamic_partitions
+
+    def another_was_first(name: str, keys: list[str]) -> None:
+        add(name, [burst[-1], *burst[3:-1], *burst[:3]])
+        add(name, keys)
+
+    monkeypatch.setattr(desk.instance, "add_dynamic_partitions", another_was_first)
+    for request in desk.tick("callset_sensor").run_requests:
+        assert desk.run(request).success
+    assert {desk.state(partition) for partition in burst} == {"done"}
+
+
+def test_a_range_that_holds_nothing_any_more_fails_in_a_sentence(desk: Desk) -> None:
+    for records in range(1, 9):
+        desk.publish(records)
+    (request,) = desk.tick("callset_sensor").run_requests
+    turned = {START: request.tags[END], END: request.tags[START]}
+    result = desk.run(dg.RunRequest(tags={**request.tags, **turned}))
+    (failed,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    assert "No partition lies in this run's range" in str(failed.step_failure_data.user_failure_data)
+
+
 def test_a_poison_member_fails_the_range_and_then_it_alone(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, later: None
 ) -> None:
