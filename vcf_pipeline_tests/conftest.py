@@ -69,7 +69,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], B
         def broker(name: str) -> Between:
             if name not in started:
                 started[name] = stack.enter_context(real_broker(name, tmp_path_factory.mktemp(name)))
-            prefix = {"VCF_PIPELINE_STREAM__PREFIX": f"test-{os.getpid()}-{next(numbers)}"}
+            prefix = {"VCF_PIPELINE_STREAM__PREFIX": f"apart-{os.getpid()}-{next(numbers)}"}
             return replace(started[name], settings=started[name].settings | prefix)
 
         yield broker

@@ -230,19 +230,19 @@ class _Publication:
     def _send_batches(
         self, reader: BatchSource, encoder: ChunkEncoder, state: PublishState, publisher: Publisher
     ) -> None:
-        for batch in _read_ahead(self._counted(reader.batches())):
+        for batch in _read_ahead(self._digested(reader.batches())):
+            self.records += batch.n_records
+            self.alleles += batch.variants.height
+            self.rejected += batch.rejects.height
             stamp = _milliseconds(self.now())
             for envelope in encoder.batch(batch, stamp):
                 self._send(envelope, state, publisher)
             if self.progress is not None:
                 self.progress(*reader.progress(), self.records)
 
-    def _counted(self, batches: Iterator[ParsedBatch]) -> Iterator[ParsedBatch]:
-        """The same, each counted and digested: in the thread that reads, since encoding is the longer half."""
+    def _digested(self, batches: Iterator[ParsedBatch]) -> Iterator[ParsedBatch]:
+        """The same, each in the digest: in the thread that reads, since encoding is the longer half."""
         for batch in batches:
-            self.records += batch.n_records
-            self.alleles += batch.variants.height
-            self.rejected += batch.rejects.height
             for table, rows in (
                 ("variants", batch.variants),
                 ("genotypes", batch.genotypes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,20 +74,25 @@ def test_a_missing_file_is_refused_before_anything_is_made(tmp_path: Path, coord
 
 
 class StopAt:
-    """A person's Ctrl-C after so many records."""
+    """A person's Ctrl-C after so many records, when something of them is acknowledged."""
 
-    def __init__(self, records: int) -> None:
-        self.records = records
+    def __init__(self, records: int, states: Path) -> None:
+        self.records, self.states = records, states
 
     def __call__(self, done: int, total: int, records: int) -> None:
-        if records >= self.records:
-            raise KeyboardInterrupt
+        if records < self.records:
+            return
+        deadline = time.monotonic() + 30
+        while not any(state.read_text().count("\n") > 1 for state in self.states.glob("*.jsonl")):
+            assert time.monotonic() < deadline, "nothing is acknowledged"
+            time.sleep(0.001)
+        raise KeyboardInterrupt
 
 
 def stopped(path: str, coordinator: Coordinator, folder: Path) -> dict[str, str]:
     """Stop in the middle, and give the head of the state that is kept."""
     with pytest.raises(KeyboardInterrupt):
-        published(path, coordinator, folder, progress=StopAt(700))
+        published(path, coordinator, folder, progress=StopAt(700, folder / "publish"))
     (state,) = (folder / "publish").glob("*.jsonl")
     head: dict[str, str] = json.loads(state.read_text().split("\n")[0])
     return head
