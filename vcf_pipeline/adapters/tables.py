@@ -8,6 +8,7 @@ may write (ledger/leases.py).
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -287,7 +288,10 @@ class TableWriter:
             return
         for part in self._open.values():
             if part.sink is not None:
-                part.sink.close()
+                with suppress(OSError):  # a full disk does not take the footer either
+                    part.sink.close()
+            with suppress(OSError):  # Arrow keeps such a file open, and its room would stay taken with the name gone
+                os.truncate(part.path, 0)
             part.path.unlink(missing_ok=True)
         for written in self._parts:
             (self._folder / written.path).unlink(missing_ok=True)
@@ -328,7 +332,7 @@ class TableWriter:
         pa.default_memory_pool().release_unused()
 
     def _close_part(self, table: str) -> None:
-        part = self._open.pop(table)
+        part = self._open[table]  # open until it is whole: what fails here is removed with the others
         if part.waiting or part.sink is None:
             self._write_row_group(part)
         assert part.sink is not None  # noqa: S101 - a row group has been written
@@ -338,6 +342,7 @@ class TableWriter:
         except OSError as error:
             raise unavailable(part.path, error) from error
         self._note(table, part.path, part.rows)
+        del self._open[table]
 
     def _note(self, table: str, path: Path, rows: int) -> None:
         checksum, size_bytes = content_sha256(str(path))

@@ -12,12 +12,13 @@ from uuid import uuid4
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
+from sqlalchemy.exc import SQLAlchemyError
 
 from vcf_pipeline.defs.callset_step import FORCE_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
 from vcf_pipeline.defs.instance_storage import make_instance_storage
 from vcf_pipeline.defs.partitions import missing_partitions
-from vcf_pipeline.domain.errors import InputRefused, PipelineError, Superseded, UnknownPartition
+from vcf_pipeline.domain.errors import InputRefused, PipelineError, StoreUnavailable, Superseded, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.settings import dagster_environment
@@ -48,11 +49,24 @@ class RunOutcome:
 
 @contextmanager
 def dagster_instance(control: Control) -> Iterator[dg.DagsterInstance]:
-    """The one instance of this checkout and HOME."""
-    make_instance_storage(control.home)
+    """The one instance of this checkout and HOME. Raises StoreUnavailable where its books cannot be read or written."""
     os.environ.update(dagster_environment(control.settings))
-    with dg.DagsterInstance.get() as instance:
-        yield instance
+    try:
+        make_instance_storage(control.home)
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    except SQLAlchemyError as error:
+        said = [known for known in control.errors if isinstance(known, StoreUnavailable)]
+        if said:
+            # a stage met the same full disk before Dagster could write down that it had
+            raise said[-1] from error
+        cause = getattr(error, "orig", None) or error
+        raise StoreUnavailable(
+            where=f"Dagster's books under {control.home}",
+            expected="a disk that takes what is written",
+            got=f"{type(cause).__name__}: {cause}"[:300],
+            repair="Make room, or give this user the right to write there; then do the same again.",
+        ) from error
 
 
 def add_partition(control: Control, key: PartitionKey) -> None:
@@ -115,8 +129,9 @@ def run_callset(
         run_id = str(uuid4())
         try:
             _execute(control, instance, key, run_id, force=force)
-        except KeyboardInterrupt:
-            with suppress(PipelineError):  # a signal between two steps has met no step that would do this
+        except (KeyboardInterrupt, SQLAlchemyError):
+            # a signal between two steps has met no step that would do this, nor has a disk too full for Dagster's books
+            with suppress(PipelineError):
                 control.ledger.put_back(key, run_id)
             raise
     return _outcome(control, key, reused=False, attached=False, run_id=run_id, started=started)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -260,3 +261,20 @@ def test_a_broken_manifest_is_an_error_not_an_absent_one(tmp_path: Path) -> None
     put_atomically(tables.manifest_path(*WHERE), b"{")
     with pytest.raises(StoreUnavailable):
         tables.manifest(*WHERE)
+
+
+def test_a_writer_whose_disk_is_full_at_the_footer_leaves_the_old_table_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = Tables(tmp_path)
+    put(tables, rows(0, 2))
+    before = files(tables)
+
+    def full(writer: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "close", full)
+    with pytest.raises(StoreUnavailable, match="No space left on device"):
+        put(tables, rows(0, 9), fence=2)
+    assert files(tables) == before
+    assert tables.read(*WHERE, "variants").height == 2
