@@ -95,6 +95,7 @@ class KafkaBroker:
 
     def ensure_topics(self, topics: Sequence[Topic]) -> None:
         self._topology.create(topics)
+        self._clients.producer()  # warm from here on: whoever makes topics ready may need to send without delay
 
     def describe_topics(self, topics: Sequence[Topic]) -> dict[Topic, FoundTopic | None]:
         return self._topology.found(topics)

@@ -19,9 +19,9 @@ from vcf_pipeline.domain.stream.topics import CONTROL, Topic
 
 _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.05, 1.0
 _PROBE_TICK_S = 0.1
-STAND_BY_AFTER_S = 0.5
+STAND_BY_AFTER_S = 0.1
 """A publication that takes longer has the next broker connected and its topics made, so that a failure finds it ready:
-that alone may cost seconds. A shorter one does without, unless an answer is late."""
+that alone may cost a second. A shorter one does without, unless an answer is late."""
 
 
 class Routes:
