@@ -11,6 +11,7 @@
         control.tables.scan(callset.tenant, callset.callset_id, "parsed_variants", "variants").collect()
 
 settings.py      every setting: name, type, default, help
+annotation_settings.py  the groups of it that annotation needs
 domain/          what VCF, tables, messages and tiers mean; decides, touches nothing
 adapters/        files, tables, ledger, brokers, stores: acts, maps vendors' errors
 stages/          what happens to a callset, in order

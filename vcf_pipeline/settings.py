@@ -17,6 +17,7 @@ from typing import Any, Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from vcf_pipeline.annotation_settings import AiSettings, EmbedderSettings, ProviderSettings
 from vcf_pipeline.domain.errors import BadSetting, UnknownSetting
 from vcf_pipeline.domain.identity import check_tenant
 from vcf_pipeline.domain.stream.iggy_address import IggyAddress
@@ -31,8 +32,11 @@ ALIASES: dict[str, str] = {
     "IGGY_STREAM_NAME": "VCF_PIPELINE_IGGY__PREFIX",
     "KAFKA_BOOTSTRAP_SERVERS": "VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS",
     "KAFKA_TOPIC_NAME": "VCF_PIPELINE_KAFKA__PREFIX",
+    "OPENAI_API_KEY": "VCF_PIPELINE_OPENAI__API_KEY",
+    "ANTHROPIC_API_KEY": "VCF_PIPELINE_CLAUDE__API_KEY",
+    "OLLAMA_HOST": "VCF_PIPELINE_OLLAMA__BASE_URL",
 }
-"""Names that VCF Agent's users have in their environment; the name beside it wins over each."""
+"""Names that VCF Agent's users, and vendors' own programs, have in an environment; the name beside it wins."""
 # Kafka takes names that differ by . and _ alone for one, so neither is in ours there
 _NAME = r"^([A-Za-z0-9][A-Za-z0-9-]{0,60})?$"
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/@\[\]]+)(:[0-9]{1,5})?")
@@ -205,6 +209,16 @@ class Settings(_Group):
     iggy: IggySettings = IggySettings()
     kafka: KafkaSettings = KafkaSettings()
     stream: StreamSettings = StreamSettings()
+    ai: AiSettings = AiSettings()
+    openai: ProviderSettings = ProviderSettings()
+    claude: ProviderSettings = ProviderSettings()
+    ollama: ProviderSettings = ProviderSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+
+    def provider(self, name: str) -> ProviderSettings:
+        """The settings of openai, claude or ollama."""
+        found: ProviderSettings = getattr(self, name)
+        return found
 
     @property
     def ledger_address(self) -> str:

@@ -5,5 +5,6 @@ vcf_files/     a VCF or BCF → header and batches
 tables.py      Parquet parts, the manifest last, orphans swept
 ledger/        the small durable facts, in SQLite or Postgres
 broker/        topics and messages
+providers/     explanations from models, and the rules that need none
 stores/        LanceDB and Kuzu
 """

@@ -7,9 +7,10 @@
     │  ├─ InputRefused       exit 3: NotFound, NotAVcf, Truncated, Corrupt, DefectFound, TooManyRejects, EngineStopped
     │  ├─ StreamBroken       exit 1: MissingChunks, OffsetLost, OffsetRegressed, TopicMissing, TopicRecreated,
     │  │                             MessageTooLarge, UnreadableMessage
+    │  ├─ ProviderError      exit 1: ProviderRefused, BadAnswer, BudgetSpent, UnknownPrice
     │  └─ Superseded         exit 1: another fence, a newer generation, a forgotten callset
     └─ TransientError        exit 4: BrokerUnavailable, BrokerTimeout (it may have landed), TopicFull,
-                                     StoreUnavailable, LeaseHeld
+                                     StoreUnavailable, LeaseHeld, ProviderUnavailable
 
 An error carries its data as attributes, so that nobody parses its text again.
 Not here: vendors' errors, which each adapter maps to these; what each defect of a VCF means (vcf/defects.py).
@@ -218,6 +219,43 @@ class Superseded(PermanentError):
     code = "SUPERSEDED"
 
 
+class ProviderError(PermanentError):
+    """A provider of explanations cannot be asked this, or answered what cannot be used. `provider`: its name."""
+
+    code = "PROVIDER_FAILED"
+    provider: str
+
+
+class ProviderRefused(ProviderError):
+    """The provider refuses the question itself (400, 422) or who asks (401, 403, 404): the same again would too.
+
+    `status`: HTTP's. `is_about_us`: key, model or right, so that no other question would be answered either.
+    """
+
+    code = "PROVIDER_REFUSED"
+    status: int
+    is_about_us: bool
+
+
+class BadAnswer(ProviderError):
+    """An answer that breaks the rules of domain/annotation/answer.py. `problems`: each as a sentence."""
+
+    code = "BAD_ANSWER"
+    problems: list[str]
+
+
+class BudgetSpent(ProviderError):
+    """The tenant's budget of today has no room for what this call may cost."""
+
+    code = "BUDGET_SPENT"
+
+
+class UnknownPrice(ProviderError):
+    """Nobody has said what the model costs, so that no budget could hold it."""
+
+    code = "UNKNOWN_PRICE"
+
+
 class BrokerUnavailable(TransientError):
     code = "BROKER_UNAVAILABLE"
 
@@ -241,3 +279,15 @@ class LeaseHeld(TransientError):
 
     code = "LEASE_HELD"
     holder: str
+
+
+class ProviderUnavailable(TransientError):
+    """Not reached, overloaded, out of rate or too late. `retry_after`: seconds the provider asks for, or None.
+
+    `may_be_billed`: the question had left, and nobody knows what became of it.
+    """
+
+    code = "PROVIDER_UNAVAILABLE"
+    provider: str
+    retry_after: float | None
+    may_be_billed: bool

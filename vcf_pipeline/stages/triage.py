@@ -114,7 +114,7 @@ def _write(
             for name, count in tier_counts(rows).items():
                 tiers[name] += count
             genes = _with_genes(genes, rows)
-            writer.write(TABLE, rows.drop("gene"))
+            writer.write(TABLE, rows)
             if progress is not None:
                 progress(sum(tiers.values()), parsed.alleles)
         if not parsed.alleles:

@@ -15,7 +15,6 @@ iggy_http.py       Iggy's HTTP interface, for what its client cannot do everywhe
 iggy_session.py    clients of one Iggy server and the loop they live in
 iggy_topics.py     Iggy topics made durable, read back and judged
 iggy.py            Apache Iggy, the first choice
-breaker.py         when a broker that failed is tried again
 routing.py         which broker the next batch goes to, by health and preference
 guard.py           calls that can be left behind, for brokers that freeze
 sending.py         a batch to the broker that is chosen; failing ones are left, probed, gone back to

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from vcf_pipeline.adapters.broker.breaker import Breaker, Pauses, State
+from vcf_pipeline.domain.breaker import Breaker, Pauses, State
 
 FALL = 0.3
 """A failure leaves this share of the score."""

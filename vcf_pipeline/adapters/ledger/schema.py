@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0002"
+REVISION = "0003"
 metadata = sa.MetaData()
 
 callsets = sa.Table(
@@ -145,3 +145,87 @@ cursors = sa.Table(
     sa.Column("name", sa.String(60), primary_key=True),
     sa.Column("cursor", sa.Text, nullable=False),
 )
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("tenant", sa.String(39), primary_key=True),
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("preset", sa.String(20), nullable=False),
+    sa.Column("assembly", sa.Text, nullable=False),
+    sa.Column("version", sa.String(32), nullable=False),
+    sa.Column("uri", sa.Text, nullable=False),
+    sa.Column("settings", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+)
+
+analyses = sa.Table(
+    "analyses",
+    metadata,
+    sa.Column("tenant", sa.String(39), primary_key=True),
+    sa.Column("callset_id", sa.String(16), primary_key=True),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(35), nullable=False),
+    sa.Column("state", sa.String(9), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("updated_at", sa.Float, nullable=False),
+)
+sa.Index("analyses_by_state", analyses.c.state)
+
+ai_answers = sa.Table(
+    "ai_answers",
+    metadata,
+    sa.Column("tenant", sa.String(39), primary_key=True),
+    sa.Column("subject", sa.String(32), primary_key=True),
+    sa.Column("model", sa.String(120), primary_key=True),
+    sa.Column("prompt_version", sa.String(40), primary_key=True),
+    sa.Column("provider", sa.String(20), nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("input_tokens", sa.Integer, nullable=False),
+    sa.Column("output_tokens", sa.Integer, nullable=False),
+    sa.Column("cost_microusd", sa.BigInteger, nullable=False),
+    sa.Column("latency_ms", sa.Integer, nullable=False),
+    sa.Column("hits", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("used_at", sa.Float, nullable=False),
+)
+
+ai_claims = sa.Table(
+    "ai_claims",
+    metadata,
+    sa.Column("tenant", sa.String(39), primary_key=True),
+    sa.Column("subject", sa.String(32), primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("claimed_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+
+ai_calls = sa.Table(
+    "ai_calls",
+    metadata,
+    sa.Column("call_id", sa.String(36), primary_key=True),
+    sa.Column("tenant", sa.String(39), nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("callset_id", sa.String(16), nullable=False),
+    sa.Column("subject", sa.String(32), nullable=False),
+    sa.Column("provider", sa.String(20), nullable=False),
+    sa.Column("model", sa.String(120), nullable=False),
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("outcome", sa.String(40), nullable=False),
+    sa.Column("reserved_microusd", sa.BigInteger, nullable=False),
+    sa.Column("cost_microusd", sa.BigInteger, nullable=False),
+    sa.Column("input_tokens", sa.Integer, nullable=False),
+    sa.Column("output_tokens", sa.Integer, nullable=False),
+    sa.Column("latency_ms", sa.Integer, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+)
+sa.Index("ai_calls_by_day", ai_calls.c.tenant, ai_calls.c.day)
+sa.Index("ai_calls_by_state", ai_calls.c.state, ai_calls.c.provider)
+sa.Index("ai_calls_by_start", ai_calls.c.provider, ai_calls.c.started_at)

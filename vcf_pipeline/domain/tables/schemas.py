@@ -106,7 +106,55 @@ TRIAGED: dict[str, pl.DataType | type[pl.DataType]] = {
     "significance": pl.String,  # pathogenic likely_pathogenic uncertain likely_benign benign conflicting other
     "stars": pl.Int8,  # ClinVar review stars 0–4
     "conditions": pl.List(pl.String),
-    "evidence": pl.List(pl.Struct({"key": pl.String, "value": pl.String, "source": pl.String})),
+    "gene": pl.String,  # symbol; of the file's own annotation, else of a registered gene model
+    "consequence": pl.String,  # worst term, Sequence Ontology; of the file, else computed from a gene model
+    "impact": pl.String,  # HIGH MODERATE LOW MODIFIER, of that consequence
+    # source: INFO, annotation, file, or a registered source's name; version: that source's, null for the file's own
+    "evidence": pl.List(pl.Struct({"key": pl.String, "value": pl.String, "source": pl.String, "version": pl.String})),
+}
+
+TIER_MOVES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "row_id": pl.Binary,
+    "record_no": pl.Int64,
+    "alt_index": pl.Int16,
+    "variant_key": pl.String,
+    "gene": pl.String,
+    "old_tier": pl.Int8,  # null is unknown
+    "new_tier": pl.Int8,
+    "old_reasons": pl.List(pl.String),
+    "new_reasons": pl.List(pl.String),
+    "old_evidence": pl.List(pl.String),  # "source key=value", what stood before and not after
+    "new_evidence": pl.List(pl.String),  # likewise, what came
+    "because": pl.String,  # which inputs changed, as in "clinvar 3f2a… → 9c01…"
+    "moved_at": pl.String,  # ISO 8601, UTC
+}
+"""What a re-triage moved; grows with every one. History, so that it is not part of the digest."""
+
+AI_ANNOTATIONS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "row_id": pl.Binary,
+    "record_no": pl.Int64,
+    "alt_index": pl.Int16,
+    "variant_key": pl.String,
+    "tier": pl.Int8,  # of the triage, 1–4
+    "status": pl.String,  # annotated skipped failed
+    "reason": pl.String,  # of skipped and failed, and of rules standing in for a provider: a code
+    "summary": pl.String,  # one or two sentences; null unless annotated
+    "significance_label": pl.String,  # from rules, never from a model
+    "reading": pl.String,  # the model's own word for it, in the same vocabulary; null from rules
+    "disagrees": pl.Boolean,  # reading differs from significance_label; null without a reading
+    "cited": pl.List(pl.String),  # keys of facts
+    "agreement": pl.Float32,  # 0–1, share of the answers with the most frequent reading; null below two answers
+    "answers": pl.List(
+        pl.Struct({"provider": pl.String, "model": pl.String, "reading": pl.String, "summary": pl.String})
+    ),  # all of them where several were asked
+    "provider": pl.String,
+    "model": pl.String,
+    "prompt_version": pl.String,
+    "input_tokens": pl.Int32,
+    "output_tokens": pl.Int32,
+    "cost_microusd": pl.Int64,  # millionths of a US dollar, of this run's calls: 0 from the cache
+    "latency_ms": pl.Int32,  # of the call that answered
+    "cache_hit": pl.Boolean,
 }
 
 COLUMN_MEANINGS: dict[str, str] = {
@@ -150,7 +198,32 @@ COLUMN_MEANINGS: dict[str, str] = {
     "significance": "pathogenic, likely_pathogenic, uncertain, likely_benign, benign, conflicting or other",
     "stars": "ClinVar review stars, 0 to 4",
     "conditions": "conditions that the claims are about",
-    "evidence": "key, value and source of each fact that was used",
+    "evidence": "key, value, source and its version, of each fact that was used",
+    "status": "annotated, skipped or failed",
+    "reason": "why it was skipped or failed, or why rules stand in for a provider",
+    "summary": "what is known and why it was put there, in one or two sentences",
+    "significance_label": "what the rules make of the claims; never from a model",
+    "reading": "the model's own word for the significance; shown, never used",
+    "disagrees": "whether the model reads the evidence otherwise than the rules",
+    "cited": "keys of the facts that the summary rests on",
+    "agreement": "0 to 1, share of the answers with the most frequent reading, where several were asked",
+    "answers": "every answer, where several providers were asked",
+    "provider": "who wrote the summary: rules, openai, claude or ollama",
+    "model": "the model that wrote it",
+    "prompt_version": "version of the question that was asked",
+    "input_tokens": "tokens of the question",
+    "output_tokens": "tokens of the answer",
+    "cost_microusd": "millionths of a US dollar that this run paid for it; 0 from the cache",
+    "latency_ms": "milliseconds of the call that answered",
+    "cache_hit": "whether the answer had been bought before",
+    "old_tier": "tier before; null is unknown",
+    "new_tier": "tier after; null is unknown",
+    "old_reasons": "reasons before",
+    "new_reasons": "reasons after",
+    "old_evidence": "what stood before and does not any more",
+    "new_evidence": "what came",
+    "because": "which inputs changed",
+    "moved_at": "when, UTC",
     "source": "annotation that the consequence was read from: CSQ, ANN, EFF, BCSQ or vep",
     "gene_id": "identifier of the gene in its own database",
     "terms": "consequences of the allele for the transcript, terms of Sequence Ontology",

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from vcf_pipeline.domain.tables.schemas import TRIAGED
 from vcf_pipeline.domain.triage.claims import read_claim
 
 
@@ -78,7 +79,7 @@ _CORE: dict[str, pl.DataType] = {
     "an": pl.Int32(),
     "ac": pl.Int32(),
 }
-_EVIDENCE = pl.List(pl.Struct({"key": pl.String(), "value": pl.String(), "source": pl.String()}))
+_EVIDENCE = TRIAGED["evidence"]
 _UNNAMED = ("not provided", "not specified", "", ".", "see cases", "AllHighlyPenetrant")
 
 
@@ -261,6 +262,7 @@ def _gathered(frame: pl.DataFrame, frequencies: list[str]) -> pl.Series:
             "key": keys.gather(columns),
             "value": values.gather(columns * frame.height + rows),
             "source": sources.gather(columns),
+            "version": pl.repeat(None, len(columns), dtype=pl.String, eager=True),
         }
     )
     offsets = np.concatenate([[0], np.cumsum(stated.sum(axis=1))]).astype(np.int64)

@@ -22,7 +22,7 @@ from vcf_pipeline.domain.triage.rules import (
 )
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
-CODE_VERSION = "triage-1"
+CODE_VERSION = "triage-2"
 """Raised with every change that could give a row another tier, reason or evidence: old ones are stale."""
 
 TIER_NAMES = ("1", "2", "3", "4", "unknown")
@@ -35,7 +35,7 @@ def triaged(
     assembly: str | None,
     thresholds: TriageThresholds | None = None,
 ) -> pl.DataFrame:
-    """Rows of `variants` → rows of `triaged_variants` (TRIAGED) in the same order, and `gene` beside them.
+    """Rows of `variants` → rows of `triaged_variants` (TRIAGED) in the same order.
 
     variants: as in tables/schemas.py; `evidence.wanted_columns` of it suffice. assembly: as recognised.
     """
@@ -44,7 +44,7 @@ def triaged(
         is_ba1_exception=pl.col("variant_key").is_in(ba1_exceptions(assembly)).fill_null(False)
     )
     decided = _decided(frame, thresholds)
-    return decided.select(*(pl.col(name).cast(dtype) for name, dtype in TRIAGED.items()), "gene")
+    return decided.select(pl.col(name).cast(dtype) for name, dtype in TRIAGED.items())
 
 
 def decide(holding: Collection[str]) -> tuple[int | None, list[str]]:

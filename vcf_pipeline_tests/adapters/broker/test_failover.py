@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from vcf_pipeline.adapters.broker.breaker import Pauses
 from vcf_pipeline.adapters.broker.coordinator import FROZEN_AFTER_S, Coordinator
 from vcf_pipeline.adapters.broker.publisher import Window
 from vcf_pipeline.adapters.broker.routing import Rules
 from vcf_pipeline.adapters.broker.spool import SPOOL, Spool
+from vcf_pipeline.domain.breaker import Pauses
 from vcf_pipeline.domain.errors import BadSetting, BrokerTimeout, BrokerUnavailable, TopicFull, TopicRecreated
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Segment

@@ -15,6 +15,8 @@ TABLES = [
     schemas.GENOTYPES_HEAD,
     schemas.GENOTYPES_TAIL,
     schemas.TRIAGED,
+    schemas.TIER_MOVES,
+    schemas.AI_ANNOTATIONS,
     SEARCH_ROWS,
 ]
 

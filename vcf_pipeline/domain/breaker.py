@@ -1,8 +1,7 @@
-"""When a broker that failed is tried again: closed, open, half-open, as values without a clock of their own.
+"""When a broker or provider that failed is tried again: closed, open, half-open, as values without a clock.
 
 Closed: it is used. Open: it failed, and rests for a pause that doubles with every failure in a row. Half-open: the
-pause is over and exactly one probe is on its way. Not here: which broker is chosen (routing.py), how one is probed
-(coordinator.py).
+pause is over and exactly one probe is on its way. Not here: which one is chosen, how one is probed (adapters).
 """
 
 from __future__ import annotations

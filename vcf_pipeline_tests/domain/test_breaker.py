@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vcf_pipeline.adapters.broker.breaker import Breaker, Pauses, State
+from vcf_pipeline.domain.breaker import Breaker, Pauses, State
 
 
 def test_one_failure_opens_it_and_its_pause_doubles_with_every_failure_in_a_row():
