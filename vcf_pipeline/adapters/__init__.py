@@ -6,5 +6,6 @@ tables.py      Parquet parts, the manifest last, orphans swept
 ledger/        the small durable facts, in SQLite or Postgres
 broker/        topics and messages
 providers/     explanations from models, and the rules that need none
+embedders/     texts to vectors
 stores/        LanceDB and Kuzu
 """

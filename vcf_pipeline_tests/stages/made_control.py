@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
-from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph, Written
 from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.identity import PartitionKey
@@ -137,7 +137,7 @@ class DyingGraph(KuzuGraph):
         super().__init__(root, buffer_pool_bytes=64 << 20)
         self.moment = moment
 
-    def write_version(self, tenant: str, **given: Any) -> tuple[str, dict[str, int]]:
+    def write_version(self, tenant: str, **given: Any) -> Written:
         def until_it_dies() -> Iterator[GraphRows]:
             for rows in given["callsets"]:
                 yield rows
