@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.broker.coordinator import Coordinator
     from vcf_pipeline.adapters.broker.port import Broker
     from vcf_pipeline.adapters.broker.spool import Spool
+    from vcf_pipeline.adapters.embedders.port import Embedder
     from vcf_pipeline.adapters.ledger.ledger import Ledger
     from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+    from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
     from vcf_pipeline.adapters.tables import Tables
     from vcf_pipeline.stages.notify import Notices
@@ -85,6 +87,47 @@ def embedded_log(home: Path) -> Broker:
     from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker
 
     return EmbeddedBroker(home / "log")
+
+
+EMBEDDERS = {
+    "openai": ("https://api.openai.com/v1", "text-embedding-3-small"),
+    "ollama": ("http://localhost:11434", "nomic-embed-text"),
+}
+"""Address and model of those who make vectors, where the settings name none."""
+
+
+def configured_embedder(settings: Settings) -> Embedder:
+    name = settings.embedder.name
+    if name == "hashing":
+        from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
+
+        return HashingEmbedder()
+    from vcf_pipeline.adapters.embedders.openai_compatible import OpenAiCompatibleEmbedder
+
+    base_url, model = EMBEDDERS[name]
+    chosen = settings.provider(name)
+    key = chosen.api_key.get_secret_value()
+    if name == "openai" and not key and not chosen.base_url:
+        raise BadSetting(
+            where="VCF_PIPELINE_OPENAI__API_KEY",
+            expected="a key, since VCF_PIPELINE_EMBEDDER__NAME is openai",
+            got="none",
+            repair="Set it, or VCF_PIPELINE_EMBEDDER__NAME=hashing, which needs none.",
+        )
+    return OpenAiCompatibleEmbedder(
+        name,
+        chosen.embedding_model or model,
+        base_url=embeddings_url(chosen.base_url or base_url),
+        api_key=key or "none",
+        timeout_s=settings.ai.attempt_timeout_s,
+    )
+
+
+def embeddings_url(base_url: str) -> str:
+    """As the client wants it: with a scheme, and ending in /v1."""
+    whole = base_url if "://" in base_url else f"http://{base_url}"
+    trimmed = whole.rstrip("/")
+    return trimmed if trimmed.endswith("/v1") else f"{trimmed}/v1"
 
 
 def _embedded_too(settings: Settings, home: Path, brokers: Sequence[Broker], pin: str | None) -> list[Broker]:
@@ -221,6 +264,17 @@ class Control(Sender):
         from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 
         return LanceVariants(self.tables.root)
+
+    @cached_property
+    def lancedb_annotations(self) -> LanceAnnotations:
+        from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
+
+        return LanceAnnotations(self.tables.root)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """Whoever is configured; nothing is connected yet. Raises BadSetting where no model is named."""
+        return configured_embedder(self.settings)
 
     @cached_property
     def kuzu(self) -> KuzuGraph:

@@ -10,7 +10,9 @@ announce_records.py  single variants that were sent → their announcement
 receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
 triage.py          parsed_variants → triaged_variants
+explanations.py    the explanations of a callset that hold for its triage as it is now
 load.py            a callset's tables → a store, under a lease
+load_annotations.py  a callset's explanations → both stores, under a lease
 dead_letters.py    hear, read, replay and discard what could not be processed
 topology.py        the topics on every broker: look, apply
 complete.py        every table written and both stores current → done
