@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from vcf_pipeline.adapters.ledger.analyses import Analyses
 from vcf_pipeline.adapters.ledger.announcements import Announcements
 from vcf_pipeline.adapters.ledger.callsets import Callsets
 from vcf_pipeline.adapters.ledger.database import Database
@@ -13,7 +14,7 @@ from vcf_pipeline.adapters.ledger.leases import Lease, lease
 from vcf_pipeline.adapters.ledger.loads import Loads
 
 
-class Ledger(Callsets, Announcements, Loads, DeadLetters):
+class Ledger(Callsets, Announcements, Loads, DeadLetters, Analyses):
     """One per process. Every method is one short transaction; any may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
