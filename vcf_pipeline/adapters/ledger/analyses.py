@@ -88,7 +88,9 @@ class Analyses:
         self._move(key, generation, ("running",), state="requested")
 
     def end_analysis(self, key: PartitionKey, generation: int, digest: str, *, loads_are_due: bool) -> None:
-        """The table is written. loads_are_due: others will load it, and are asked to; else this run does."""
+        """The triage as it is now is explained, and the table written. loads_are_due: others will load it, and are
+        asked to; else this run does.
+        """
         with self.database.writing() as connection:
             found = _get(connection, key)
             is_same = found is not None and (found.generation, found.digest) == (generation, digest)
