@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vcf_pipeline.adapters.objects import make_private_dir
-from vcf_pipeline.domain.errors import BadSetting, PipelineError
+from vcf_pipeline.domain.annotation.prices import price_of
+from vcf_pipeline.domain.errors import BadSetting, PipelineError, UnknownPrice
 from vcf_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.broker.spool import Spool
     from vcf_pipeline.adapters.embedders.port import Embedder
     from vcf_pipeline.adapters.ledger.ledger import Ledger
+    from vcf_pipeline.adapters.providers.attempts import Member
+    from vcf_pipeline.adapters.providers.explainer import Explainer
+    from vcf_pipeline.adapters.providers.openai_client import OpenAiClient
+    from vcf_pipeline.adapters.providers.port import Books
+    from vcf_pipeline.adapters.providers.router import Router
+    from vcf_pipeline.adapters.providers.rules import RulesAnnotator
     from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
     from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
@@ -149,6 +156,55 @@ def _check_pin(pin: str | None, names: Sequence[str]) -> None:
     )
 
 
+def provider_client(settings: Settings, name: str) -> OpenAiClient:
+    """openai, claude or ollama as configured. Nothing is connected."""
+    from vcf_pipeline.adapters.providers.openai_client import OpenAiClient
+
+    one = settings.provider(name)
+    return OpenAiClient(
+        name,
+        api_key=one.api_key.get_secret_value(),
+        model=one.model,
+        address=one.base_url,
+        embedding_model=one.embedding_model,
+    )
+
+
+def provider_members(settings: Settings) -> list[Member]:
+    """The configured providers but `rules`, in order of preference; one of unknown price is there with its problem."""
+    from vcf_pipeline.adapters.providers.attempts import Member
+
+    members = []
+    for name in settings.ai.provider_names:
+        if name == "rules":
+            continue
+        one, client = settings.provider(name), provider_client(settings, name)
+        price, problem = None, ""
+        try:
+            price = price_of(name, client.model, (one.usd_per_mtok_in, one.usd_per_mtok_out))
+        except UnknownPrice as error:
+            problem = str(error)
+        members.append(
+            Member(
+                client,
+                price,
+                concurrency=one.concurrency,
+                requests_per_minute=one.requests_per_minute,
+                weight=one.weight,
+                problem=problem,
+            )
+        )
+    return members
+
+
+def rules_annotator() -> RulesAnnotator:
+    """The annotator that needs no model."""
+    from vcf_pipeline.adapters.providers.rules import RulesAnnotator
+    from vcf_pipeline.domain.annotation import sentences
+
+    return RulesAnnotator(sentences.summarise, sentences.RULES_VERSION)
+
+
 class Sender:
     """What a sender may open. Everything is made when first used, and closed with the `with`."""
 
@@ -210,7 +266,7 @@ class Control(Sender):
 
     progress: told what a stage has done, where somebody watches. errors: what stages raised, as our own errors,
     for an entrance that runs Dagster in its own process and wants more than Dagster's account of it. is_stopped: a
-    signal ended what ran.
+    signal ended what ran. tell: a line about a provider that is asked no more, where somebody reads it.
     """
 
     def __init__(
@@ -223,6 +279,7 @@ class Control(Sender):
     ) -> None:
         super().__init__(settings, brokers, pin=pin)
         self.progress = progress
+        self.tell: Callable[[str], None] = lambda _: None
         self.errors: list[PipelineError] = []
         self.is_stopped = False
 
@@ -277,6 +334,33 @@ class Control(Sender):
         return configured_embedder(self.settings)
 
     @cached_property
+    def explainer(self) -> Explainer:
+        """Whoever explains alleles, by the settings. Nothing is connected before it is asked."""
+        from vcf_pipeline.adapters.providers import router as routing
+        from vcf_pipeline.adapters.providers.explainer import Explainer
+        from vcf_pipeline.domain.annotation.answer import read_answer
+
+        settings, ai = self.settings, self.settings.ai
+        options = routing.Options(
+            names=ai.provider_names,
+            balance=ai.balance,
+            attempt_timeout_s=ai.attempt_timeout_s,
+            deadline_s=ai.deadline_s,
+            hedge_after_s=ai.hedge_after_s,
+            consensus=ai.consensus,
+            fallback_to_rules=ai.fallback_to_rules,
+            budget_microusd=ai.budget_microusd,
+        )
+        ledger = self.ledger
+
+        def make() -> tuple[Router, list[Member], Books]:
+            members, books = provider_members(settings), ledger.books()
+            router = routing.Router(members, books, rules_annotator(), read_answer, options, self.tell)
+            return router, members, books
+
+        return Explainer(make, ai.allowed)
+
+    @cached_property
     def kuzu(self) -> KuzuGraph:
         from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
 
@@ -287,5 +371,7 @@ class Control(Sender):
 
     def close(self) -> None:
         super().close()
+        if "explainer" in self.__dict__:
+            self.explainer.close()
         if "ledger" in self.__dict__:
             self.ledger.close()

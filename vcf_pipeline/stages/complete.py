@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
 STORES = ("lancedb", "kuzu")
+ANNOTATIONS = "ai_annotations"
+ANNOTATION_STORES = ("lancedb_annotations", "kuzu_annotations")
 _PROJECTIONS = {"lancedb": search_rows.PROJECTION_VERSION, "kuzu": graph_rows.GRAPH_VERSION}
 
 
@@ -39,6 +41,15 @@ def complete_callset(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> bo
         generation=callset.generation,
     )
     return True
+
+
+def are_annotations_loaded(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> bool:
+    """Whether both stores have the explanations as they are now. Not part of being done: they come when they come."""
+    stored = tables.manifest(key.tenant, key.callset_id, ANNOTATIONS)
+    if stored is None:
+        return False
+    loads = [ledger.current_load(store, key) for store in ANNOTATION_STORES]
+    return all(load is not None and load.digest.startswith(f"{stored.digest}/") for load in loads)
 
 
 def earlier_result(callset: Callset, *, ledger: Ledger, tables: Tables) -> str | None:
