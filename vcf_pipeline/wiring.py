@@ -96,45 +96,27 @@ def embedded_log(home: Path) -> Broker:
     return EmbeddedBroker(home / "log")
 
 
-EMBEDDERS = {
-    "openai": ("https://api.openai.com/v1", "text-embedding-3-small"),
-    "ollama": ("http://localhost:11434", "nomic-embed-text"),
-}
-"""Address and model of those who make vectors, where the settings name none."""
+def configured_embedder(settings: Settings, tenant: str, books: Callable[[], Books]) -> Embedder:
+    """Who makes the tenant's vectors: by words alone where its policy keeps its texts from the configured model.
 
+    Raises UnknownPrice.
+    """
+    from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
 
-def configured_embedder(settings: Settings) -> Embedder:
     name = settings.embedder.name
-    if name == "hashing":
-        from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
-
+    if name == "hashing" or not settings.ai.may_see(tenant, name):
         return HashingEmbedder()
-    from vcf_pipeline.adapters.embedders.openai_compatible import OpenAiCompatibleEmbedder
+    from vcf_pipeline.adapters.embedders.model import ModelEmbedder, Terms
+    from vcf_pipeline.domain.annotation.spending import Bounds
 
-    base_url, model = EMBEDDERS[name]
-    chosen = settings.provider(name)
-    key = chosen.api_key.get_secret_value()
-    if name == "openai" and not key and not chosen.base_url:
-        raise BadSetting(
-            where="VCF_PIPELINE_OPENAI__API_KEY",
-            expected="a key, since VCF_PIPELINE_EMBEDDER__NAME is openai",
-            got="none",
-            repair="Set it, or VCF_PIPELINE_EMBEDDER__NAME=hashing, which needs none.",
-        )
-    return OpenAiCompatibleEmbedder(
-        name,
-        chosen.embedding_model or model,
-        base_url=embeddings_url(chosen.base_url or base_url),
-        api_key=key or "none",
-        timeout_s=settings.ai.attempt_timeout_s,
-    )
-
-
-def embeddings_url(base_url: str) -> str:
-    """As the client wants it: with a scheme, and ending in /v1."""
-    whole = base_url if "://" in base_url else f"http://{base_url}"
-    trimmed = whole.rstrip("/")
-    return trimmed if trimmed.endswith("/v1") else f"{trimmed}/v1"
+    one, model = settings.provider(name), provider_client(settings, name).embedding_model
+    try:
+        price = price_of(name, model)
+    except UnknownPrice:
+        price = price_of(name, model, (one.usd_per_mtok_in, one.usd_per_mtok_out))
+    bounds = Bounds(settings.ai.budget_microusd, one.concurrency, one.requests_per_minute)
+    terms = Terms(tenant, price, bounds)
+    return ModelEmbedder(name, model, terms, lambda: (provider_client(settings, name), books()))
 
 
 def _embedded_too(settings: Settings, home: Path, brokers: Sequence[Broker], pin: str | None) -> list[Broker]:
@@ -328,10 +310,16 @@ class Control(Sender):
 
         return LanceAnnotations(self.tables.root)
 
-    @cached_property
-    def embedder(self) -> Embedder:
-        """Whoever is configured; nothing is connected yet. Raises BadSetting where no model is named."""
-        return configured_embedder(self.settings)
+    def embedder(self, tenant: str) -> Embedder:
+        """Whoever is configured to make the tenant's vectors; nothing is connected yet. Raises UnknownPrice."""
+        return configured_embedder(self.settings, tenant, self.ledger.books)
+
+    @property
+    def embedder_standing_in(self) -> Embedder | None:
+        """Who makes vectors where the configured model cannot: by words alone, or nobody, as the settings say."""
+        from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
+
+        return HashingEmbedder() if self.settings.ai.fallback_to_rules else None
 
     @cached_property
     def explainer(self) -> Explainer:

@@ -6,6 +6,7 @@ Not here: which explanations count (explanations.py), the callset itself (load.p
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from vcf_pipeline.adapters.ledger.ledger import Ledger
 from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
 from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations, table_name
 from vcf_pipeline.adapters.tables import Tables
-from vcf_pipeline.domain.errors import PermanentError, StoreUnavailable, Superseded
+from vcf_pipeline.domain.errors import PermanentError, ProviderError, ProviderUnavailable, StoreUnavailable, Superseded
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections import annotation_rows, graph_rows
 from vcf_pipeline.stages.explanations import ASSET, Explanations, current_explanations
@@ -38,6 +39,7 @@ from vcf_pipeline.stages.load import (
 SEARCH, GRAPH = "lancedb_annotations", "kuzu_annotations"
 """The names of the loads in the ledger, and of the assets."""
 TEXTS_AT_ONCE = 512
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,18 @@ class SearchLoad:
 
 
 def load_lancedb_annotations(
-    *, key: PartitionKey, tables: Tables, ledger: Ledger, store: LanceAnnotations, embedder: Embedder
+    *,
+    key: PartitionKey,
+    tables: Tables,
+    ledger: Ledger,
+    store: LanceAnnotations,
+    embedder: Embedder,
+    stand_in: Embedder | None = None,
 ) -> LoadReport:
     """The callset's explanations, searchable by words and by likeness, as its tables are now.
 
-    Readers see the ones before until these are whole. A text that this embedder made a vector of is not embedded again.
+    Readers see the ones before until these are whole. A text that this embedder made a vector of is not embedded
+    again. stand_in: makes the vectors where the embedder cannot (no budget, no answer); the load is stale then.
     Raises PermanentError (NO_TABLES, TABLES_DISAGREE), ProviderError, LeaseHeld, StoreUnavailable, Superseded.
     """
     started = time.monotonic()
@@ -94,8 +103,15 @@ def load_lancedb_annotations(
             _frames(tables, key, PARSED, "variants", annotation_rows.VARIANT_COLUMNS),
             _frames(tables, key, TRIAGED, "triaged", annotation_rows.TRIAGE_COLUMNS),
         )
-        vectors = _vectors(rows, embedder, key.tenant, store, lease)
-        due = SearchLoad(due.ai, due.triaged, due.version, vectors.shape[1] if rows.height else 0, due.embedder)
+        try:
+            vectors = _vectors(rows, embedder, key.tenant, store, lease)
+        except (ProviderError, ProviderUnavailable) as problem:
+            if stand_in is None:
+                raise
+            log.warning("%s stands in for %s: %s", stand_in.name, embedder.name, problem)
+            embedder, vectors = stand_in, _vectors(rows, stand_in, key.tenant, store, lease)
+        width = vectors.shape[1] if rows.height else 0
+        due = SearchLoad(due.ai, due.triaged, due.version, width, embedder.name)
         load_id = ledger.begin_load(lease, SEARCH, key, due.digest)
         n_there = 0
         if due.table is not None:

@@ -209,6 +209,17 @@ def test_an_embedder_that_fails_leaves_what_was_there(control: MadeControl) -> N
         load_search(control, key, Failing())
     assert searched(control).height == 7
     assert load_search(control, key).reused
+    control.explain(key, word="since")
+    stood_in = load_lancedb_annotations(
+        key=key,
+        tables=control.tables,
+        ledger=control.ledger,
+        store=control.annotations,
+        embedder=Failing(),
+        stand_in=HashingEmbedder(),
+    )
+    assert (stood_in.rows, searched(control, "since").height) == (7, 7)
+    assert SEARCH in stale(control, key, Failing.name)  # tried anew when it can
 
 
 def test_a_forgotten_callset_leaves_no_explanation(control: MadeControl) -> None:
