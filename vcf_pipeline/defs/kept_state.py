@@ -127,9 +127,7 @@ class OfAnnotation:
     @staticmethod
     def _note(control: Control, callset: Callset, reason: str, *, permanent: bool, counts: bool) -> None:
         try:
-            control.ledger.fail_analysis(
-                callset.key, callset.generation, reason, permanent=permanent, counts=counts
-            )
+            control.ledger.fail_analysis(callset.key, callset.generation, reason, permanent=permanent, counts=counts)
         except StoreUnavailable:
             return  # the ledger itself is what fails: the first error still has to be told
 

@@ -59,7 +59,9 @@ def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePa
     return dg.SensorResult(
         dynamic_partitions_requests=requests,
         run_requests=[*asked, *annotations],
-        skip_reason=None if asked or annotations else dg.SkipReason(given_up or f"{len(callsets)} callsets, nothing to ask for."),
+        skip_reason=None
+        if asked or annotations
+        else dg.SkipReason(given_up or f"{len(callsets)} callsets, nothing to ask for."),
         cursor=given_up,
     )
 

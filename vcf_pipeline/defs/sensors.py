@@ -101,9 +101,7 @@ def _limits(control: Control) -> Limits:
     return Limits(burst=sensor.burst_from, max_range=sensor.burst_limit)
 
 
-def _answer(
-    context: dg.SensorEvaluationContext, control: Control, plan: Plan[Any], n_messages: int
-) -> dg.SensorResult:
+def _answer(context: dg.SensorEvaluationContext, control: Control, plan: Plan[Any], n_messages: int) -> dg.SensorResult:
     """The runs that were planned; what could not be read becomes a dead letter."""
     for letter in plan.dead_letters:
         context.log.error(f"{letter.place}: {letter.reason}")
@@ -118,7 +116,7 @@ def _answer(
 
 
 def _running(instance: dg.DagsterInstance, job: str) -> set[str]:
-    """Partitions that a run of this job is at, or will be: the run that tells of the work is not the one that does it."""
+    """Partitions that a run of this job is at, or will be; a run that tells of work is not the one that does it."""
     return partitions_in_progress(instance, instance.get_dynamic_partitions("callsets"), only=job)
 
 
@@ -152,7 +150,9 @@ def _analysis_progress(control: Control, event: AnalysisRequested, running: set[
 
 
 def _loads_progress(control: Control, event: WriteRequested, running: set[str]) -> Progress:
-    stored = control.tables.manifest(event.tenant, event.callset_id, event.asset) if event.asset == ANNOTATIONS else None
+    stored = (
+        control.tables.manifest(event.tenant, event.callset_id, event.asset) if event.asset == ANNOTATIONS else None
+    )
     asked = control.ledger.analysis(event.key)
     is_loaded = are_annotations_loaded(event.key, ledger=control.ledger, tables=control.tables)
     return stage_progress(

@@ -10,6 +10,7 @@ announce_records.py  single variants that were sent → their announcement
 receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
 triage.py          parsed_variants → triaged_variants
+annotate.py        triaged_variants → ai_annotations: the alleles that matter, explained
 load.py            a callset's tables → a store, under a lease
 dead_letters.py    hear, read, replay and discard what could not be processed
 topology.py        the topics on every broker: look, apply
