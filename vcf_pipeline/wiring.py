@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
     from vcf_pipeline.adapters.tables import Tables
+    from vcf_pipeline.stages.annotate import Wanted
     from vcf_pipeline.stages.notify import Notices
 
 
@@ -347,6 +348,23 @@ class Control(Sender):
             return router, members, books
 
         return Explainer(make, ai.allowed)
+
+    def wanted(self, tenant: str) -> Wanted:
+        """Which alleles are explained, and by whom, for this tenant."""
+        from vcf_pipeline.stages.annotate import RULES, Wanted
+
+        ai = self.settings.ai
+        allowed = ai.allowed(tenant)
+        models = {member.name: member.provider.model for member in provider_members(self.settings)}
+        # whoever stands behind `rules` is never asked
+        asked = allowed[: allowed.index(RULES) + 1] if RULES in allowed else allowed
+        return Wanted(
+            tiers=ai.tier_numbers,
+            annotators=tuple((name, models.get(name, RULES)) for name in asked),
+            consensus=ai.consensus,
+            may_fall_back=ai.fallback_to_rules,
+            budget_microusd=ai.budget_microusd,
+        )
 
     @cached_property
     def kuzu(self) -> KuzuGraph:

@@ -6,6 +6,8 @@ import dagster as dg
 
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 
+CALLSET_ASSETS = ("parsed_variants", "triaged_variants", "lancedb_variants", "kuzu_variants")
+"""Of the groups `variants` and `stores`: what makes a callset done and searchable."""
 ANNOTATION_ASSETS = ("ai_annotations", "lancedb_annotations", "kuzu_annotations")
 """Of the groups `annotations` and `annotation_stores`: what a run does only where it is asked to explain."""
 

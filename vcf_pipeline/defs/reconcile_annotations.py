@@ -1,7 +1,7 @@
 """What a lost event or run left unexplained, or explained and not loaded: asked for again, three times at most.
 
-Only where somebody asked: a callset that was run by batch without annotations has no row to find. Not here: the decision
-(domain/stream/run_plan.py), and callsets themselves (reconcile.py).
+Only where somebody asked: a callset that was run by batch without annotations has no row to find. Not here: the
+decision (domain/stream/run_plan.py), and callsets themselves (reconcile.py).
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def database_write_sensor(context: dg.SensorEvaluationContext, control: dg.Resou
     return _answer(context, control, plan, len(messages))
 
 
-def _waited(control: Control, topic: topics.Topic, cursor: Cursor) -> list[Message]:
+def _waited(control: Control, topic: topics.Topic, cursor: Cursor) -> "list[Message]":
     return control.coordinator.wait([topic], cursor, control.settings.sensor.hold_seconds)
 
 
@@ -116,7 +116,7 @@ def _answer(context: dg.SensorEvaluationContext, control: Control, plan: Plan[An
 
 
 def _running(instance: dg.DagsterInstance, job: str) -> set[str]:
-    """Partitions that a run of this job is at, or will be: the run that tells of the work is not the one that does it."""
+    """Partitions that a run of this job is at, or will be; a run that tells of work is not the one that does it."""
     return partitions_in_progress(instance, instance.get_dynamic_partitions("callsets"), only=job)
 
 

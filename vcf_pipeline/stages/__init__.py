@@ -10,6 +10,7 @@ announce_records.py  single variants that were sent → their announcement
 receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
 triage.py          parsed_variants → triaged_variants
+annotate.py        triaged_variants → ai_annotations: the alleles that matter, explained
 explanations.py    the explanations of a callset that hold for its triage as it is now
 load.py            a callset's tables → a store, under a lease
 load_annotations.py  a callset's explanations → both stores, under a lease

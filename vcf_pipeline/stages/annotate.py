@@ -8,6 +8,7 @@ and remembered, when nothing needs doing. Not here: what may leave (domain/annot
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import threading
@@ -26,7 +27,8 @@ from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.annotation.brief import TRIAGED_COLUMNS, VARIANT_COLUMNS, Brief, briefs
 from vcf_pipeline.domain.annotation.consensus import agreement
 from vcf_pipeline.domain.annotation.explained import Explained, Given
-from vcf_pipeline.domain.annotation.prompts import PROMPT_VERSION
+from vcf_pipeline.domain.annotation.prices import Price, most_input_tokens
+from vcf_pipeline.domain.annotation.prompts import MAX_OUTPUT_TOKENS, PROMPT_VERSION, question, repair
 from vcf_pipeline.domain.annotation.sentences import RULES_VERSION
 from vcf_pipeline.domain.errors import BadAnswer, PipelineError, TransientError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
@@ -97,6 +99,35 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """One provider that may be asked. price: None where nobody knows it, and it is not asked for that.
+
+    extra_bytes: of what goes with each question.
+    """
+
+    price: Price | None
+    extra_bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Before anything is spent. alleles: to explain. distinct: different briefs among them. cache_hits: of those,
+    bought before. calls: answers still to be bought, each with at most one repair.
+
+    cost_microusd: that all of it cannot cost more than, repairs and the tenant's budget of today counted in;
+    budget_left_microusd: of it, now. is_current: the stored annotations would be left as they are, and cost nothing.
+    """
+
+    alleles: int
+    distinct: int
+    cache_hits: int
+    calls: int
+    cost_microusd: int
+    budget_left_microusd: int
+    is_current: bool
+
+
+@dataclass(frozen=True)
 class AnnotateReport:
     """rows: by status, always all of STATUSES. wanted: alleles of the tiers, as the triage counts them.
 
@@ -141,12 +172,7 @@ def annotate_callset(
     where = (key.tenant, key.callset_id)
     triaged = tables.manifest(*where, SOURCE)
     if triaged is None:
-        raise UnknownPartition(
-            where=str(key),
-            expected="the table triaged_variants",
-            got="none",
-            repair=f"Run it again, or materialise triaged_variants of {key} first.",
-        )
+        raise _not_triaged(key)
     today = _day(now())
     stored = tables.manifest(*where, ASSET)
     if stored is not None and not force and not _stale(stored, triaged, wanted, today):
@@ -195,6 +221,68 @@ def wanted_briefs(tables: Tables, key: PartitionKey, wanted: Wanted) -> Iterator
             named = rows.select(*_KEYS, "variant_key").rows(named=True)
             for at, brief in briefs(rows, assembly, wanted.presets):
                 yield named[at], brief
+
+
+def estimate_callset(
+    *,
+    key: PartitionKey,
+    tables: Tables,
+    wanted: Wanted,
+    asked: Sequence[Asked],
+    bought_before: Callable[[Sequence[str]], Mapping[str, Sequence[object]]],
+    budget_left_microusd: int,
+    at: float,
+) -> Estimate:
+    """How many calls `annotate_callset` would make, and how much they can cost; none is made.
+
+    asked: of the wanted annotators that are providers. bought_before: subjects → answers by subject. at: seconds since
+    1970. Raises UnknownPartition. Memory: 32 digits for each different brief.
+    """
+    if tables.manifest(key.tenant, key.callset_id, SOURCE) is None:
+        raise _not_triaged(key)
+    if not why_stale(key, tables, wanted, at):
+        stored = tables.manifest(key.tenant, key.callset_id, ASSET)
+        n_alleles = stored.alleles if stored is not None else 0
+        return Estimate(n_alleles, n_alleles, 0, 0, 0, budget_left_microusd, is_current=True)
+    usable = [one for one in asked if one.price is not None]
+    each = min(wanted.consensus, len(usable))
+    seen: set[str] = set()
+    alleles, hits, calls, cost = 0, 0, 0, 0
+    told = wanted_briefs(tables, key, wanted)
+    while part := [brief for _, brief in itertools.islice(told, _ROWS_AT_ONCE)]:
+        alleles += len(part)
+        new = {brief.subject: brief for brief in part if brief.facts and brief.subject not in seen}
+        seen |= new.keys()
+        bought = bought_before(list(new)) if each else {}
+        for subject, brief in new.items():
+            missing = max(each - len(bought.get(subject, ())), 0)
+            hits += each > 0 and not missing
+            calls += missing
+            worst = sorted((_worst(brief, one) for one in usable), reverse=True)
+            cost += sum(worst[:missing])
+    return Estimate(
+        alleles, len(seen), hits, calls, min(cost, budget_left_microusd), budget_left_microusd, is_current=False
+    )
+
+
+def _worst(brief: Brief, asked: Asked) -> int:
+    """Micro-USD that one answer of this provider cannot cost more than, with its repair."""
+    if asked.price is None:
+        return 0
+    longest = repair(brief, "x" * _KEPT_OF_BAD, ["x" * 100] * 10)
+    return sum(
+        asked.price.worst(most_input_tokens(messages, asked.extra_bytes), MAX_OUTPUT_TOKENS)
+        for messages in (question(brief), longest)
+    )
+
+
+def _not_triaged(key: PartitionKey) -> UnknownPartition:
+    return UnknownPartition(
+        where=str(key),
+        expected="the table triaged_variants",
+        got="none",
+        repair=f"Run it again, or materialise triaged_variants of {key} first.",
+    )
 
 
 class _Run:
@@ -373,7 +461,7 @@ _CARRIED_ON = (
 )
 """What a manifest says of the callset, the same for all its tables."""
 _OWED_NEXT_DAY = ("BUDGET_SPENT",)
-_NOT_OWED = ("", BadAnswer.code, NO_FACTS, "POLICY", *_OWED_NEXT_DAY)
+_NOT_OWED = (BadAnswer.code, NO_FACTS, "NOT_ALLOWED", "PARTIAL_CONSENSUS", *_OWED_NEXT_DAY)
 
 
 def _stale(stored: Manifest | None, triaged: Manifest, wanted: Wanted, today: str) -> list[str]:

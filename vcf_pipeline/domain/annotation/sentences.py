@@ -53,8 +53,10 @@ _REST_ON: dict[str, tuple[str, ...]] = {
 }
 
 
-def summarise(brief: Brief) -> Answer:
-    """What is known, then why the variant was put where it is; reading is the label. Without a fact none is cited."""
+def summarise(brief: Brief) -> Answer | None:
+    """What is known, then why the variant was put where it is; reading is the label. None without a single fact."""
+    if not brief.facts:
+        return None
     known, cited = _claimed(brief) if brief.label != NO_CLAIM else _unclaimed(brief)
     why, rests_on = _reasoned(brief)
     keys = [key for key in dict.fromkeys((*cited, *rests_on)) if key in brief.keys]
