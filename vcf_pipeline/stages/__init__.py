@@ -9,6 +9,8 @@ publish_variants.py  single variants → chunks of callsets, one a session
 announce_records.py  single variants that were sent → their announcement
 receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
+sources.py         a file of reference data → a registered source
+joined_sources.py  frames of a callset with what sources have of the same alleles and places
 triage.py          parsed_variants → triaged_variants
 annotate.py        triaged_variants → ai_annotations: the alleles that matter, explained
 explanations.py    the explanations of a callset that hold for its triage as it is now

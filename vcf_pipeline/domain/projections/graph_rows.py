@@ -29,12 +29,12 @@ VARIANT_COLUMNS = [
     "ref",
     "variant_type",
     "variant_key",
-    "gene",
-    "consequence",
-    "impact",
 ]
 """What is read of the table `variants`."""
-TRIAGE_COLUMNS = ["record_no", "alt_index", "tier", "significance", "stars", "conditions"]
+TRIAGE_COLUMNS = [
+    *("record_no", "alt_index", "tier", "significance", "stars", "conditions"),
+    *("gene", "consequence", "impact"),
+]
 """What is read of the table `triaged`."""
 GENOTYPE_COLUMNS = ["record_no", "gt"]
 ANSWER_COLUMNS = [
