@@ -22,5 +22,6 @@ complete.py        every table written and both stores current → done
 receipts.py        what a sender waits for: stored and searchable
 notify.py          what a run tells others: the next stage, caches, people
 query.py           a query object → rows of stores and tables
+search_text.py     words, or a text to be like → explanations
 forget.py          a callset removed everywhere
 """

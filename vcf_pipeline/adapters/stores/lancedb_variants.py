@@ -251,6 +251,9 @@ def _worded(condition: Condition) -> str:
     if condition.operator in ("in", "in or null"):
         members = value if isinstance(value, tuple) else (value,)
         worded = f"{column} IN ({', '.join(map(literal, members))})" if members else "FALSE"
+    elif condition.operator == "has":
+        # joined by `;`, which no text of the column holds; equality of texts, so that no character means another
+        worded = f"array_has(string_to_array({column}, ';'), {literal(str(value))})"
     elif isinstance(value, tuple):
         raise PermanentError(where=f"query, {name}", expected="one value", got=f"{len(value)} values")
     else:
