@@ -92,7 +92,7 @@ def database_write_sensor(context: dg.SensorEvaluationContext, control: dg.Resou
     return _answer(context, control, plan, len(messages))
 
 
-def _waited(control: Control, topic: topics.Topic, cursor: Cursor) -> list[Message]:
+def _waited(control: Control, topic: topics.Topic, cursor: Cursor) -> "list[Message]":
     return control.coordinator.wait([topic], cursor, control.settings.sensor.hold_seconds)
 
 
