@@ -4,6 +4,7 @@ app.py        the table of verbs, loaded when called; exit codes of what goes wr
 output.py     one invocation: options of every verb, JSON lines, tables, notes
 meter.py      progress of a run or publication, on stderr
 env.py        shell exports for Dagster's own commands
+explaining.py  what explaining alleles would cost, asked before, and what came of it
 run.py        files → tables and stores, in this process
 register.py   files → callsets that the next run takes up
 publish.py    files → a stream

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from vcf_pipeline.defs.callset_step import FORCE_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
 from vcf_pipeline.defs.instance_storage import make_instance_storage
-from vcf_pipeline.defs.jobs import CALLSET_ASSETS, FOR_ANNOTATIONS
+from vcf_pipeline.defs.jobs import ANNOTATION_ASSETS, CALLSET_ASSETS, FOR_ANNOTATIONS
 from vcf_pipeline.defs.partitions import missing_partitions
 from vcf_pipeline.domain.errors import InputRefused, PipelineError, StoreUnavailable, Superseded, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
@@ -195,7 +195,9 @@ def _execute(
     tags = {**holder_tags(run_id), PATH_TAG: "batch"}
     if force:
         tags[FORCE_TAG] = "true"
-    job = definitions.resolve_job_def("vcf_batch")
+    selection = {dg.AssetKey(name) for name in _assets(control, key, force=force, annotate=annotate)}
+    # cut before it is run: execute_in_process takes a selection or resources of its own, not both
+    job = definitions.resolve_job_def("vcf_batch").get_subset(asset_selection=selection)
     control.is_stopped = False
     control.errors.clear()
     try:
@@ -203,7 +205,6 @@ def _execute(
             instance=instance,
             run_id=run_id,
             partition_key=str(key),
-            asset_selection=None if annotate else [dg.AssetKey(name) for name in CALLSET_ASSETS],
             tags=tags,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             resources={"control": control},
@@ -228,6 +229,14 @@ def _execute(
             repair="The Dagster UI shows the run; `vcf-pipeline doctor` checks what it needs.",
             code="RUN_FAILED",
         )
+
+
+def _assets(control: Control, key: PartitionKey, *, force: bool, annotate: bool) -> tuple[str, ...]:
+    """What the run makes: without annotations the four of the callset; of a callset that is whole the others alone."""
+    if not annotate:
+        return CALLSET_ASSETS
+    is_whole = not force and _is_complete(control, key, annotate=False)
+    return ANNOTATION_ASSETS if is_whole else (*CALLSET_ASSETS, *ANNOTATION_ASSETS)
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
