@@ -13,7 +13,9 @@ topology.py   the topics on every broker
 spool.py      what waits for a broker
 dlq.py        dead letters
 bench.py      how quick publishing is, with plots
-query.py      variants and the graph
+sources.py    reference data: add, list, update, remove
+query_text.py  words, or a text to be like → explanations
+query.py      variants, their explanations and the graph
 doctor.py     what is in force and what is wrong
 demo.py       real files through stream and batch, compared
 """

@@ -14,6 +14,8 @@ ai_annotations.py      the alleles that matter, explained; every_wanted_allele_h
 store_load.py          what the assets of both stores share
 lancedb_variants.py    search by field; store_rows_match
 kuzu_variants.py       the graph; store_rows_match
+lancedb_annotations.py  explanations by words and likeness; store_rows_match
+kuzu_annotations.py    explanations on edges of the graph; store_rows_match
 jobs.py                selections of assets
 sensors.py             listening on the control topics
 reconcile_annotations.py  what a lost event or run left unexplained

@@ -13,5 +13,6 @@ answers.py          answers that were bought, and the right to buy one
 calls.py            calls to providers: reserved, settled, and what a day has cost
 books.py            both, written in groups
 loads.py            loads of the stores, versions of the graph
+sources.py          registered sources: which version is current
 ledger.py           Ledger: all of it behind one door
 """
