@@ -380,6 +380,7 @@ class Control(Sender):
             consensus=ai.consensus,
             may_fall_back=ai.fallback_to_rules,
             budget_microusd=ai.budget_microusd,
+            presets={source.name: source.preset for source in self.ledger.sources(tenant)},
         )
 
     @property
