@@ -50,7 +50,7 @@ class Lab:
 
     def vcf(self, name: str, *records: str, assembly: str | None = "GRCh38", **header: Any) -> Path:
         path = self.root / name
-        lines = (f"##reference={assembly}",) if assembly else ()
+        lines = (*((f"##reference={assembly}",) if assembly else ()), *header.pop("lines", ()))
         path.write_text(header_text(lines=lines, **header) + "".join(records))
         return path
 

@@ -98,7 +98,9 @@ def test_a_file_that_brings_consequences_keeps_them(lab: Lab) -> None:
     add_genes(lab)
     info = "BCSQ=missense|OWN|ENST9|protein_coding"
     path = lab.vcf("calls.vcf", record("A", info, pos=109, ref="G", contig="7"), info=("BCSQ,.,String",))
-    path.write_text(path.read_text().replace('"BCSQ"', '"Consequence annotation. Format: Consequence|gene|transcript|biotype"'))
+    path.write_text(
+        path.read_text().replace('"BCSQ"', '"Consequence annotation. Format: Consequence|gene|transcript|biotype"')
+    )
     assert consequences(lab, path) == [("missense_variant", "MODERATE", "OWN", 3)]
 
 

@@ -91,7 +91,21 @@ def test_a_source_of_unknown_assembly_is_refused_with_the_repair(lab):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "Clinvar", "../../etc", "a/b", "a b", "1clinvar", "a" * 32, "clin\nvar", "clinvár", "a\x00", "info", "file", "-a"],
+    [
+        "",
+        "Clinvar",
+        "../../etc",
+        "a/b",
+        "a b",
+        "1clinvar",
+        "a" * 32,
+        "clin\nvar",
+        "clinvár",
+        "a\x00",
+        "info",
+        "file",
+        "-a",
+    ],
 )
 def test_a_name_that_is_no_name_is_refused_before_anything_is_read(lab, name):
     with pytest.raises(BadSourceName):

@@ -31,12 +31,16 @@ def test_between_two_bases_it_is_both_of_them():
 
 def test_names_strands_comments_blanks_and_line_ends_of_windows():
     text = "#first\r\nbrowser position chr7\r\ntrack name=x\r\nchr7\t1\t5\tA\t0\t-\r\n\r\nchrM 7 9 B\nchrX\t1\t2\t.\n"
-    assert [(row[0], row[3], row[6]) for row in rows(text)] == [("7", "A", "-"), ("M", "B", None), ("X", "chrX:2-2", None)]
+    assert [(row[0], row[3], row[6]) for row in rows(text)] == [
+        ("7", "A", "-"),
+        ("M", "B", None),
+        ("X", "chrX:2-2", None),
+    ]
 
 
 @pytest.mark.parametrize("line", ["7\t5\n", "7\t5\tend\n", "7\t-1\t5\n", "7\t9\t5\n", "only words here\n"])
 def test_what_is_no_interval_is_refused_by_its_line(line):
-    with pytest.raises(DefectFound, match="regions.bed line 2") as caught:
+    with pytest.raises(DefectFound, match=r"regions\.bed line 2") as caught:
         rows("7\t1\t2\n" + line)
     assert caught.value.line == 2
 

@@ -32,7 +32,11 @@ def feature(kind: str, attributes: str, start: object = 101, end: object = 200, 
         ("gff3", "ID=gene-AGRN;Dbxref=GeneID:375790;Name=AGRN;gene_biotype=lncRNA", ("AGRN", "gene-AGRN", "lncRNA")),
         ("gff3", "ID=ENSG1.5;gene_id=ENSG1.5;gene_type=miRNA;gene_name=MIR1", ("MIR1", "ENSG1.5", "miRNA")),
         ("gff3", "ID=gene:ENSG1;gene_id=ENSG1", ("ENSG1", "ENSG1", None)),
-        ("gtf", 'gene_id "ENSG1"; gene_name "AGRN"; gene_biotype "protein_coding";', ("AGRN", "ENSG1", "protein_coding")),
+        (
+            "gtf",
+            'gene_id "ENSG1"; gene_name "AGRN"; gene_biotype "protein_coding";',
+            ("AGRN", "ENSG1", "protein_coding"),
+        ),
         ("gtf", 'gene_id "AGRN"; transcript_id ""; gene "AGRN"; gene_type "lncRNA";', ("AGRN", "AGRN", "lncRNA")),
     ],
 )
@@ -41,7 +45,9 @@ def test_a_gene_has_symbol_id_and_biotype_in_every_dialect(kind, attributes, exp
 
 
 def test_genes_of_an_ensembl_gff3_are_of_three_types_and_nothing_else_is_one():
-    lines = [feature(kind, f"ID=gene:{kind};Name={kind}") for kind in ("gene", "ncRNA_gene", "pseudogene", "exon", "mRNA")]
+    lines = [
+        feature(kind, f"ID=gene:{kind};Name={kind}") for kind in ("gene", "ncRNA_gene", "pseudogene", "exon", "mRNA")
+    ]
     assert [row[3] for row in genes("gff3", *lines)] == ["gene", "ncRNA_gene", "pseudogene"]
 
 
@@ -71,7 +77,7 @@ def test_a_gtf_without_genes_has_them_put_together_across_blocks():
     ("line", "code", "said"),
     [
         ("chr7\tx\tgene\t1\t2\n", "WRONG_COLUMN_COUNT", "expected 9 columns"),
-        (feature("gene", "ID=a") .replace("\n", "\textra\n"), "WRONG_COLUMN_COUNT", "got 10"),
+        (feature("gene", "ID=a").replace("\n", "\textra\n"), "WRONG_COLUMN_COUNT", "got 10"),
         (feature("gene", "ID=a", start="here"), "BAD_POSITION", "'here'"),
         (feature("gene", "ID=a", start=0), "BAD_POSITION", "from 1"),
         (feature("gene", "ID=a", start=201), "END_BEFORE_START", "200 after a start of 201"),

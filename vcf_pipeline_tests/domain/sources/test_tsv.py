@@ -38,7 +38,9 @@ def test_an_allele_that_is_none_is_set_aside_with_its_line():
     assert rejects["line"].to_list() == [3, 4]
 
 
-@pytest.mark.parametrize(("head", "missing"), [("chrom\tpos\tref", "alt"), (HEAD.replace("score", "s"), "score"), ("", "contig")])
+@pytest.mark.parametrize(
+    ("head", "missing"), [("chrom\tpos\tref", "alt"), (HEAD.replace("score", "s"), "score"), ("", "contig")]
+)
 def test_a_header_without_a_column_is_refused_with_its_name(head, missing):
     with pytest.raises(BadSetting, match=missing):
         read(head=head)

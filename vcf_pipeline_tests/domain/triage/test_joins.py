@@ -89,7 +89,12 @@ def test_names_are_in_the_order_of_length_across_classes_of_length():
         # the alleles end alike, so that a base further left says the same
         *(("1-100-AA-A", False), ("1-100-A-ACA", False), ("HLA-A*01-100-GCC-GC", False)),
         # nothing can be said of a digest, a symbol or a breakend
-        *(("1-100-60:0123456789abcdef-A", True), ("1-100-DEL-200-100", True), ("1-100-G]17:198982]", True), (None, True)),
+        *(
+            ("1-100-60:0123456789abcdef-A", True),
+            ("1-100-DEL-200-100", True),
+            ("1-100-G]17:198982]", True),
+            (None, True),
+        ),
     ],
 )
 def test_an_indel_is_left_aligned_when_its_alleles_end_in_different_bases(key, aligned):
