@@ -7,10 +7,12 @@ are current (stages/explanations.py).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
+from vcf_pipeline.domain.annotation import shapes
 from vcf_pipeline.domain.errors import PermanentError
 from vcf_pipeline.domain.projections.search_rows import bare_contig
 
@@ -93,14 +95,16 @@ def annotation_rows(
         _short_list("conditions").alias("conditions"),
         *(pl.col(name).str.slice(0, LONGEST_VALUE) for name in ("gene", "consequence", "hgvs_c", "hgvs_p")),
     )
+    meanings = [_meaning(row) for row in frame.iter_rows(named=True)]
     said = pl.col("consequence").str.replace_all("_", " ")
     label = pl.col("significance_label").str.replace_all("_", " ")
-    conditions = pl.col("conditions").list.join("; ")
-    meaning = _joined([pl.col("gene"), said, label, conditions, pl.col("summary")])
-    ids = pl.col("ids").list.join(" ")
-    words = [pl.col("meaning"), ids, pl.col("variant_key"), pl.col("hgvs_c"), pl.col("hgvs_p")]
-    frame = frame.with_columns(meaning.alias("meaning")).with_columns(_joined(words).alias("text"))
-    frame = frame.with_columns(pl.Series("meaning_id", _digests(frame["meaning"].to_list()), dtype=pl.String))
+    lists = [pl.col(name).list.join("; ") for name in ("conditions", "ids")]
+    words = [pl.col("gene"), said, label, *lists, *map(pl.col, ("variant_key", "hgvs_c", "hgvs_p", "summary"))]
+    frame = frame.with_columns(
+        pl.concat_str(words, separator=" . ", ignore_nulls=True).alias("text"),
+        pl.Series("meaning", meanings, dtype=pl.String),
+        pl.Series("meaning_id", _digests(meanings), dtype=pl.String),
+    )
     return frame.select(pl.col(name).cast(dtype) for name, dtype in ANNOTATION_ROWS.items())
 
 
@@ -118,9 +122,19 @@ def _short_list(column: str) -> pl.Expr:
     return pl.col(column).list.head(MOST_VALUES).list.eval(pl.element().str.slice(0, LONGEST_VALUE))
 
 
-def _joined(parts: Sequence[pl.Expr]) -> pl.Expr:
-    return pl.concat_str(list(parts), separator=" . ", ignore_nulls=True)
+def _meaning(row: Mapping[str, Any]) -> str:
+    """What a vector is made of: it may go to a vendor's model, so that a value has the shape of one or stays."""
+    conditions = [name for name in map(shapes.condition, row["conditions"] or []) if name is not None]
+    consequence = shapes.consequence(row["consequence"]) or ""
+    parts = [
+        shapes.gene(row["gene"]),
+        consequence.replace("_", " "),
+        (row["significance_label"] or "").replace("_", " "),
+        "; ".join(conditions[:MOST_VALUES]),
+        row["summary"],
+    ]
+    return " . ".join(part for part in parts if part)
 
 
-def _digests(texts: Sequence[str | None]) -> list[str]:
-    return [hashlib.blake2b((text or "").encode(), digest_size=16).hexdigest() for text in texts]
+def _digests(texts: Sequence[str]) -> list[str]:
+    return [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in texts]

@@ -14,8 +14,10 @@ from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
 from vcf_pipeline.adapters.embedders.model import SUBJECT, TEXTS_A_CALL
 from vcf_pipeline.domain.errors import BadAnswer, BudgetSpent, ProviderRefused, ProviderUnavailable, UnknownPrice
 from vcf_pipeline.settings import load_settings
+from vcf_pipeline.stages.load_annotations import load_lancedb_annotations
 from vcf_pipeline.testing.fake_providers import Act, FakeProviders
 from vcf_pipeline.wiring import Control
+from vcf_pipeline_tests.stages.made_control import MadeControl
 
 TENANT = "default"
 
@@ -91,3 +93,24 @@ def test_a_model_of_unknown_price_is_not_asked(fake: FakeProviders, tmp_path: Pa
         fake, tmp_path, OPENAI__EMBEDDING_MODEL="new-model", OPENAI__USD_PER_MTOK_IN=1, OPENAI__USD_PER_MTOK_OUT=0
     ) as made:
         assert made.embedder(TENANT).embed(["text"]).shape[0] == 1
+
+
+def test_nothing_but_facts_of_variants_leaves(fake: FakeProviders, tmp_path: Path) -> None:
+    """Every byte that was sent: no sample, label, callset or tenant is in it, and every explained gene is."""
+    made = MadeControl(tmp_path)
+    key = made.put("a", 20, label="Zebulon Quirk")
+    made.explain(key)
+    with control(fake, tmp_path) as configured:
+        report = load_lancedb_annotations(
+            key=key,
+            tables=made.tables,
+            ledger=made.ledger,
+            store=made.annotations,
+            embedder=configured.embedder(TENANT),
+        )
+    made.close()
+    assert report.rows == 7
+    sent = b"".join(call.head + call.body for call in fake.calls())
+    assert b"BRCA1" in sent
+    for secret in ("anna", "bert", "Zebulon", "Quirk", key.callset_id, f'"{TENANT}"', str(tmp_path)):
+        assert secret.encode() not in sent
