@@ -189,6 +189,8 @@ def _tables(control: Control) -> Finding:
 
 def _stores(control: Control) -> Finding:
     """Every current load counted against the ledger."""
+    from vcf_pipeline.stages.load_annotations import SEARCH, SearchLoad
+
     differing, loads = [], 0
     for callset in control.ledger.callsets(states=["done"]):
         for name in ("lancedb", "kuzu"):
@@ -199,6 +201,12 @@ def _stores(control: Control) -> Finding:
             loads += 1
             if name == "lancedb" and (rows := control.lancedb.count(callset.tenant, load.load_id)) != load.rows:
                 differing.append(f"{callset.key}: {name} has {rows:,} rows, the ledger says {load.rows:,}")
+        if (held := control.ledger.current_load(SEARCH, callset.key)) is not None:
+            loads += 1
+            table = SearchLoad.parse(held.digest).table
+            rows = control.lancedb_annotations.count(callset.tenant, table, callset.callset_id) if table else 0
+            if rows != held.rows:
+                differing.append(f"{callset.key}: {SEARCH} has {rows:,} rows, the ledger says {held.rows:,}")
     if differing:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         return Finding("stores", "wrong", f"{differing[0]}{more}; run its file again with --force")
