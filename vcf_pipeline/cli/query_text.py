@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vcf_pipeline.wiring import Control
 
 DEFAULT_LIMIT = 50
+MOST_RANKED = 10_000  # of one table, as its adapter bounds them
 _SHOWN = ("tier", "gene", "variant_key", "significance_label", "summary", "provider", "callset")
 _UNEXPLAINED = ("tier", "gene", "variant_key", "id", "consequence", "reasons", "callset", "named")
 _LONGEST_KEY = 40
@@ -143,8 +144,9 @@ def _short(key: Any) -> str:
 def _notes(result: TextResult, call: Call) -> None:
     shown, named = result.frame.height, result.unexplained
     if shown:
+        total = f"{result.total:,}" + (" or more" if result.total >= MOST_RANKED else "")
         some = "" if result.all_of else " No row has all of the words; these have some."
-        stderr_line(f"{shown:,} of {result.total:,} explanations.{some} A tier is {TRIAGE_NOTE}.")
+        stderr_line(f"{shown:,} of {total} explanations.{some} A tier is {TRIAGE_NOTE}.")
     if named is not None and named.height:
         more = f" of {result.unexplained_total:,}" if result.unexplained_total > named.height else ""
         stderr_line(
