@@ -180,7 +180,7 @@ def _character_problems(summary: str, brief: Brief) -> list[str]:
     if (address := _ADDRESS.search(bare)) is not None:
         problems.append(f"The summary has an address ({address[0]!r}).")
     if len(_SENTENCE_END.findall(bare)) > MAX_SENTENCES:
-        problems.append("The summary has more than two sentences.")
+        problems.append(f"The summary has more than {MAX_SENTENCES} sentences; one or two are asked for.")
     return problems
 
 
