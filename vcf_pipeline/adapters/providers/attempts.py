@@ -31,7 +31,10 @@ _BOOKS_FOR_S = 60.0
 
 @dataclass
 class Member:
-    """One configured provider. price None: unknown, and never asked; `problem` says so. reason: of its last failure."""
+    """One configured provider. price None: unknown, and never asked; `problem` says so. reason: of its last failure.
+
+    paused_until: our own bound of calls a minute was reached, and is looked at again then.
+    """
 
     provider: Provider
     price: Price | None
@@ -40,6 +43,7 @@ class Member:
     weight: int = 1
     problem: str = ""
     reason: str = field(default="", init=False)
+    paused_until: float = field(default=0.0, init=False)
     state: ProviderState = field(init=False)
     slots: Slots = field(init=False)
 
