@@ -13,6 +13,8 @@ spool.py      what waits for a broker
 dlq.py        dead letters
 bench.py      how quick publishing is, with plots
 query.py      variants and the graph
+providers.py  whether each provider of explanations answers
+ai.py         what explanations have cost, and answers that are kept
 doctor.py     what is in force and what is wrong
 demo.py       real files through stream and batch, compared
 """

@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from time import monotonic
 
 from vcf_pipeline.adapters.providers.attempts import Asking, Attempt, Attempts, Member, given_of
 from vcf_pipeline.adapters.providers.port import Books, Task
 from vcf_pipeline.adapters.providers.rules import RULES, RulesAnnotator
+from vcf_pipeline.adapters.providers.runs import Gathered, Options, Run
 from vcf_pipeline.domain.annotation.answer import Answer
 from vcf_pipeline.domain.annotation.brief import Brief
-from vcf_pipeline.domain.annotation.consensus import Arrival, Gathering, shown_first
-from vcf_pipeline.domain.annotation.explained import Explained, Given, Status
+from vcf_pipeline.domain.annotation.consensus import Gathering, shown_first
+from vcf_pipeline.domain.annotation.explained import Explained, Status
 from vcf_pipeline.domain.annotation.prompts import PROMPT_VERSION
-from vcf_pipeline.domain.annotation.provider_choice import Balance, next_free, order
+from vcf_pipeline.domain.annotation.provider_choice import next_free, order
 from vcf_pipeline.domain.annotation.spending import Bought, Grant, Look, Wanted
 
 _LOOK_AHEAD = 1024
@@ -30,45 +30,6 @@ _AT_A_TIME = 256
 _POLL_S = 0.03
 _RATE_PAUSE_S = 1.0
 _TRIES_A_PROVIDER = 3
-
-
-@dataclass(frozen=True)
-class Options:
-    """How providers are asked; see AiSettings. names: in order of preference, `rules` at its place."""
-
-    names: tuple[str, ...]
-    balance: Balance = "preference"
-    attempt_timeout_s: float = 10.0
-    deadline_s: float = 60.0
-    hedge_after_s: float = 0.0
-    consensus: int = 1
-    fallback_to_rules: bool = True
-    budget_microusd: int = 5_000_000
-
-
-@dataclass
-class Run:
-    """One callset's briefs being explained. allowed: providers that may see the tenant's facts, in order.
-
-    thirsty: how many of each tier wait for room in the budget, which higher tiers leave to them.
-    """
-
-    tenant: str
-    callset_id: str
-    correlation_id: str
-    allowed: tuple[str, ...]
-    emit: Callable[[Explained], Awaitable[None]]
-    is_stopping: bool = False
-    error: BaseException | None = None
-    waiting: list[tuple[int, int, Task, Sequence[Bought]]] = field(default_factory=list)
-    filling: asyncio.Lock = field(default_factory=asyncio.Lock)
-    is_read: bool = False
-    thirsty: Counter[int] = field(default_factory=Counter)
-    numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    def stop(self) -> None:
-        """No new attempt; what is under way is waited for."""
-        self.is_stopping = True
 
 
 class Router:
@@ -184,7 +145,7 @@ class Router:
 
     async def _asked_for(self, run: Run, task: Task, subject: str, bought: Sequence[Bought]) -> Explained | None:
         brief = task.brief
-        gathered = _Gathered(Gathering(run.correlation_id, subject, self._wanted(run)), task.tier)
+        gathered = Gathered(Gathering(run.correlation_id, subject, self._wanted(run)), task.tier)
         self._take_bought(run, gathered, bought)
         asking = self._asking(run, brief, subject)
         try:
@@ -198,7 +159,7 @@ class Router:
             gathered.thirst(run, False)
         return self._outcome(run, brief, subject, gathered)
 
-    async def _step(self, run: Run, asking: Asking, gathered: _Gathered) -> bool:
+    async def _step(self, run: Run, asking: Asking, gathered: Gathered) -> bool:
         """Start what can be started, wait for what ends first. False: there is nothing more to be done."""
         options = self._options
         wanted = gathered.gathering.missing + int(gathered.is_hedging)
@@ -221,7 +182,7 @@ class Router:
             await self._take(run, asking, gathered, member, future.result())
         return True
 
-    async def _take(self, run: Run, asking: Asking, gathered: _Gathered, member: Member, attempt: Attempt) -> None:
+    async def _take(self, run: Run, asking: Asking, gathered: Gathered, member: Member, attempt: Attempt) -> None:
         gathered.add(attempt)
         gathered.thirst(run, attempt.grant is Grant.FULL)
         match attempt.ended:
@@ -243,7 +204,7 @@ class Router:
             case "refused" | "bad" | "spent":
                 gathered.done.add(member.name)
 
-    async def _chosen(self, run: Run, gathered: _Gathered, *, may_wait: bool) -> Member | None:
+    async def _chosen(self, run: Run, gathered: Gathered, *, may_wait: bool) -> Member | None:
         """A member whose place and turn are taken; None: none can be asked in time, or in this run."""
         while not run.is_stopping:
             if any(waiting and tier < gathered.tier for tier, waiting in run.thirsty.items()):
@@ -272,7 +233,7 @@ class Router:
                 return None
         return None
 
-    async def _patiently(self, run: Run, gathered: _Gathered, without: set[str]) -> bool:
+    async def _patiently(self, run: Run, gathered: Gathered, without: set[str]) -> bool:
         """Wait a moment for one that cannot be asked now; False: it is not worth it."""
         now = monotonic()
         members = [member for member in self._asked(run) if member.name not in without]
@@ -289,7 +250,7 @@ class Router:
             gathered.ends_at += pause
         return True
 
-    async def _wait_for_others(self, run: Run, asking: Asking, gathered: _Gathered, bought: Sequence[Bought]) -> None:
+    async def _wait_for_others(self, run: Run, asking: Asking, gathered: Gathered, bought: Sequence[Bought]) -> None:
         """Another process is asking, or has answered: until its answer is there, or it has failed or died."""
         while not run.is_stopping:
             self._take_bought(run, gathered, bought)
@@ -303,7 +264,7 @@ class Router:
                 return
             bought = told.bought
 
-    def _take_bought(self, run: Run, gathered: _Gathered, bought: Sequence[Bought]) -> None:
+    def _take_bought(self, run: Run, gathered: Gathered, bought: Sequence[Bought]) -> None:
         for one in bought:
             if gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True)):
                 gathered.done.add(one.provider)
@@ -311,7 +272,7 @@ class Router:
 
     # --- what it comes to
 
-    def _outcome(self, run: Run, brief: Brief, subject: str, gathered: _Gathered) -> Explained | None:
+    def _outcome(self, run: Run, brief: Brief, subject: str, gathered: Gathered) -> Explained | None:
         calls, cost = gathered.calls, gathered.cost_microusd
         given = shown_first(gathered.gathering.given, run.allowed)
         if given:
@@ -372,51 +333,6 @@ class Router:
             budget_microusd=self._options.budget_microusd,
             attempt_timeout_s=self._options.attempt_timeout_s,
         )
-
-
-@dataclass
-class _Gathered:
-    """What has come of one brief so far. ends_at: of its deadline, from its first attempt on; 0 before."""
-
-    gathering: Gathering
-    tier: int
-    running: dict[asyncio.Future[Attempt], Member] = field(default_factory=dict)
-    done: set[str] = field(default_factory=set)
-    tries: dict[str, int] = field(default_factory=dict)
-    ends_at: float = 0.0
-    is_hedging: bool = False
-    is_thirsty: bool = False
-    calls: int = 0
-    cost_microusd: int = 0
-    reason: str = ""
-    text: str = ""
-    problems: tuple[str, ...] = ()
-
-    def begin(self, now: float, deadline_s: float) -> float:
-        """Seconds that are left; the clock starts with the first attempt."""
-        self.ends_at = self.ends_at or now + deadline_s
-        return max(self.ends_at - now, 0.0)
-
-    def last_moment(self, now: float, deadline_s: float) -> float:
-        return self.ends_at or now + deadline_s
-
-    def thirst(self, run: Run, is_thirsty: bool) -> None:
-        """Whether it waits for room in the budget."""
-        run.thirsty[self.tier] += is_thirsty - self.is_thirsty
-        self.is_thirsty = is_thirsty
-
-    def add(self, attempt: Attempt) -> None:
-        self.calls += attempt.calls
-        self.cost_microusd += attempt.cost_microusd
-        if attempt.reason and self.reason != "BAD_ANSWER":
-            self.reason = attempt.reason
-        if attempt.text and attempt.ended == "bad":
-            self.text, self.problems = attempt.text, attempt.problems
-
-    def take(self, correlation_id: str, subject: str, given: Given) -> bool:
-        """Whether it is one more answer."""
-        self.gathering, arrival = self.gathering.with_answer(correlation_id, subject, given)
-        return arrival is Arrival.TAKEN
 
 
 def _again(explained: Explained) -> Explained:
