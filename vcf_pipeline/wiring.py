@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.broker.coordinator import Coordinator
     from vcf_pipeline.adapters.broker.port import Broker
     from vcf_pipeline.adapters.broker.spool import Spool
+    from vcf_pipeline.adapters.embedders.port import Embedder
     from vcf_pipeline.adapters.ledger.ledger import Ledger
     from vcf_pipeline.adapters.providers.attempts import Member
     from vcf_pipeline.adapters.providers.explainer import Explainer
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.providers.port import Books
     from vcf_pipeline.adapters.providers.router import Router
     from vcf_pipeline.adapters.providers.rules import RulesAnnotator
+    from vcf_pipeline.adapters.sources import SourceTables
     from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+    from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
     from vcf_pipeline.adapters.tables import Tables
+    from vcf_pipeline.stages.annotate import Wanted
+    from vcf_pipeline.stages.joined_sources import Registered
     from vcf_pipeline.stages.notify import Notices
 
 
@@ -92,6 +97,29 @@ def embedded_log(home: Path) -> Broker:
     from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker
 
     return EmbeddedBroker(home / "log")
+
+
+def configured_embedder(settings: Settings, tenant: str, books: Callable[[], Books]) -> Embedder:
+    """Who makes the tenant's vectors: by words alone where its policy keeps its texts from the configured model.
+
+    Raises UnknownPrice.
+    """
+    from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
+
+    name = settings.embedder.name
+    if name == "hashing" or not settings.ai.may_see(tenant, name):
+        return HashingEmbedder()
+    from vcf_pipeline.adapters.embedders.model import ModelEmbedder, Terms
+    from vcf_pipeline.domain.annotation.spending import Bounds
+
+    one, model = settings.provider(name), provider_client(settings, name).embedding_model
+    try:
+        price = price_of(name, model)
+    except UnknownPrice:
+        price = price_of(name, model, (one.usd_per_mtok_in, one.usd_per_mtok_out))
+    bounds = Bounds(settings.ai.budget_microusd, one.concurrency, one.requests_per_minute)
+    terms = Terms(tenant, price, bounds)
+    return ModelEmbedder(name, model, terms, lambda: (provider_client(settings, name), books()))
 
 
 def _embedded_too(settings: Settings, home: Path, brokers: Sequence[Broker], pin: str | None) -> list[Broker]:
@@ -274,10 +302,40 @@ class Control(Sender):
         return Tables(make_private_dir(self.settings.data))
 
     @cached_property
+    def source_tables(self) -> SourceTables:
+        from vcf_pipeline.adapters.sources import SourceTables
+
+        return SourceTables(self.tables.root)
+
+    @property
+    def registered(self) -> Registered:
+        """The sources of every tenant, as triage asks for them."""
+        from vcf_pipeline.stages.joined_sources import Registered
+
+        return Registered(self.source_tables, self.ledger.sources)
+
+    @cached_property
     def lancedb(self) -> LanceVariants:
         from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 
         return LanceVariants(self.tables.root)
+
+    @cached_property
+    def lancedb_annotations(self) -> LanceAnnotations:
+        from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
+
+        return LanceAnnotations(self.tables.root)
+
+    def embedder(self, tenant: str) -> Embedder:
+        """Whoever is configured to make the tenant's vectors; nothing is connected yet. Raises UnknownPrice."""
+        return configured_embedder(self.settings, tenant, self.ledger.books)
+
+    @property
+    def embedder_standing_in(self) -> Embedder | None:
+        """Who makes vectors where the configured model cannot: by words alone, or nobody, as the settings say."""
+        from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
+
+        return HashingEmbedder() if self.settings.ai.fallback_to_rules else None
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -306,6 +364,24 @@ class Control(Sender):
             return router, members, books
 
         return Explainer(make, ai.allowed)
+
+    def wanted(self, tenant: str) -> Wanted:
+        """Which alleles are explained, and by whom, for this tenant."""
+        from vcf_pipeline.stages.annotate import RULES, Wanted
+
+        ai = self.settings.ai
+        allowed = ai.allowed(tenant)
+        models = {member.name: member.provider.model for member in provider_members(self.settings)}
+        # whoever stands behind `rules` is never asked
+        asked = allowed[: allowed.index(RULES) + 1] if RULES in allowed else allowed
+        return Wanted(
+            tiers=ai.tier_numbers,
+            annotators=tuple((name, models.get(name, RULES)) for name in asked),
+            consensus=ai.consensus,
+            may_fall_back=ai.fallback_to_rules,
+            budget_microusd=ai.budget_microusd,
+            presets={source.name: source.preset for source in self.ledger.sources(tenant)},
+        )
 
     @cached_property
     def kuzu(self) -> KuzuGraph:

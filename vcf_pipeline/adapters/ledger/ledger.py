@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from vcf_pipeline.adapters.ledger.analyses import Analyses
 from vcf_pipeline.adapters.ledger.announcements import Announcements
 from vcf_pipeline.adapters.ledger.answers import Answers
 from vcf_pipeline.adapters.ledger.books import LedgerBooks
@@ -14,9 +15,10 @@ from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.dead_letters import DeadLetters
 from vcf_pipeline.adapters.ledger.leases import Lease, lease
 from vcf_pipeline.adapters.ledger.loads import Loads
+from vcf_pipeline.adapters.ledger.sources import Sources
 
 
-class Ledger(Callsets, Announcements, Loads, DeadLetters, Answers, Calls):
+class Ledger(Callsets, Announcements, Loads, DeadLetters, Analyses, Answers, Calls, Sources):
     """One per process. Every method is one short transaction; any may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:

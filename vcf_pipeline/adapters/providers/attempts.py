@@ -175,13 +175,15 @@ class Attempts:
         most = most_input_tokens(messages, member.provider.extra_bytes)
         reserve = Reserve(
             call_id=str(uuid.uuid4()),
-            wanted=asking.wanted,
+            tenant=asking.wanted.tenant,
             callset_id=asking.callset_id,
+            subject=asking.wanted.subject,
             provider=member.name,
             model=member.provider.model,
             worst_microusd=member.price.worst(most, MAX_OUTPUT_TOKENS),
             bounds=Bounds(asking.budget_microusd, member.concurrency, member.requests_per_minute),
             seconds=asking.attempt_timeout_s + _BOOKS_FOR_S,
+            wanted=asking.wanted,
         )
         (told,) = await self._books.write(reserve)
         assert told is not None  # noqa: S101 - what the port promises of a Reserve

@@ -14,8 +14,8 @@ from vcf_pipeline.adapters.providers.port import Books
 from vcf_pipeline.domain.annotation.answer import Answer
 from vcf_pipeline.domain.annotation.brief import Brief, Fact
 from vcf_pipeline.domain.annotation.prices import most_input_tokens
-from vcf_pipeline.domain.annotation.prompts import MAX_OUTPUT_TOKENS, PROMPT_VERSION, question
-from vcf_pipeline.domain.annotation.spending import Bounds, Ending, Grant, Reserve, Settle, Wanted
+from vcf_pipeline.domain.annotation.prompts import MAX_OUTPUT_TOKENS, question
+from vcf_pipeline.domain.annotation.spending import Bounds, Ending, Grant, Reserve, Settle
 from vcf_pipeline.domain.errors import (
     BadAnswer,
     BudgetSpent,
@@ -66,9 +66,9 @@ async def check(
     call_id = str(uuid.uuid4())
     reserve = Reserve(
         call_id=call_id,
-        # a subject of its own each time: nobody else asks about it, and no answer is kept
-        wanted=Wanted(tenant, f"{_SUBJECT}-{call_id[:8]}", (member.model,), PROMPT_VERSION),
+        tenant=tenant,
         callset_id="",
+        subject=_SUBJECT,
         provider=name,
         model=model,
         worst_microusd=member.price.worst(most, MAX_OUTPUT_TOKENS),

@@ -1,6 +1,6 @@
 """The triage table as data: each code, when it holds, at which line and tier, and whose rule it is.
 
-Here: rules, quality caps, BA1's exceptions. Not here: the order of application (tiers.py), how
+Here: rules, quality caps, notes, BA1's exceptions. Not here: the order of application (tiers.py), how
 evidence is read (evidence.py). Expressions speak of the columns that evidence.with_evidence adds.
 
 Richards 2015: doi 10.1038/gim.2015.30. Ghosh 2018: doi 10.1002/humu.23642. Impact: Ensembl VEP's ranking.
@@ -37,6 +37,15 @@ class Cap:
     says: str
     best_tier: int = 3
     best_tier_of_first: int = 2
+
+
+@dataclass(frozen=True)
+class Note:
+    """Said beside the reasons; it changes no tier."""
+
+    code: str
+    when: pl.Expr
+    says: str
 
 
 _CLINVAR = "ClinVar review status; Richards 2015"
@@ -128,6 +137,15 @@ def caps_of(t: TriageThresholds) -> tuple[Cap, ...]:
         Cap("not_carried", ~pl.col("is_carried"), "alleles are called, and none of them is this one"),
     )
 
+
+NOTES = (
+    Note(
+        "key_not_normalised",
+        pl.col("is_key_in_doubt"),
+        "an indel that no source of alleles has under this key, though it, or one near by in a source, could be "
+        "written further left",
+    ),
+)
 
 RULES, CAPS = rules_of(TriageThresholds()), caps_of(TriageThresholds())
 """With the default thresholds; codes, lines and tiers are the same with any."""
