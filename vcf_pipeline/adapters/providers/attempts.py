@@ -139,7 +139,7 @@ class Attempts:
             call_id, refused = await self._reserved(member, asking, messages)
             if refused is not None:
                 member.change(member.state.abandoned())
-                return replace(total, ended="bad", reason="BAD_ANSWER") if total.text else refused
+                return replace(total, ended="bad", reason="BAD_ANSWER") if total.problems else refused
             timeout_s = max(min(asking.attempt_timeout_s, ends_at - monotonic()), 0.001)
             try:
                 reply = await self._reply(member, messages, timeout_s)
@@ -157,7 +157,7 @@ class Attempts:
             except BadAnswer as error:
                 problems = tuple(getattr(error, "problems", None) or [str(error)])
                 self.later(_settled(call_id, "bad answer", reply, cost))
-                is_second = bool(total.text)
+                is_second = bool(total.problems)
                 total = replace(total, text=reply.text, problems=problems)
                 member.change(member.state.answered())
                 if is_second or not may_repair() or ends_at <= monotonic():

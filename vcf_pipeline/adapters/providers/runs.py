@@ -94,7 +94,7 @@ class Gathered:
         self.cost_microusd += attempt.cost_microusd
         if attempt.reason and self.reason != "BAD_ANSWER":
             self.reason = attempt.reason
-        if attempt.text and attempt.ended == "bad":
+        if attempt.problems and attempt.ended == "bad":
             self.text, self.problems = attempt.text, attempt.problems
 
     def take(self, correlation_id: str, subject: str, given: Given) -> bool:

@@ -74,6 +74,7 @@ def test_an_answer_of_any_allowed_provider_counts_before_anybody_is_asked(fake, 
         Act(lie="number"),
         Act(lie="prose"),
         Act(lie="advice"),
+        Act(lie="empty"),
     ],
     ids=lambda act: act.lie or act.raw or (f"http-{act.status}" if act.status != 200 else "reset"),
 )
@@ -198,6 +199,16 @@ def test_a_bad_answer_is_repaired_once_with_what_was_wrong_with_it(fake, home):
     assert [message["role"] for message in repair] == ["system", "user", "assistant", "user"]
     assert "NOT_A_KEY" in repair[2]["content"]
     assert "cited" in repair[3]["content"]
+
+
+def test_there_is_one_repair_and_no_second(fake, home):
+    for at, lie in enumerate(("citation", "empty", "prose")):
+        fake.forget()
+        fake.script("openai", always=Act(lie=lie))
+        with control_of(home, fake.settings("openai")) as control:
+            (one,) = explained(control, tasks(1, first=1 + at))
+        assert (one.reason, one.calls, len(fake.received)) == ("BAD_ANSWER", 2, 2)
+        assert one.problems
 
 
 def test_a_wrong_key_is_said_once_and_that_provider_is_not_asked_again(fake, home):
