@@ -219,6 +219,7 @@ def _words(text: str) -> list[str]:
 
 
 def _without(text: str, names: list[str]) -> str:
-    for name in sorted((name for name in names if name), key=len, reverse=True):
+    lowered = text.lower()
+    for name in sorted((name for name in names if name and name.lower() in lowered), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ", text, flags=re.IGNORECASE)
     return text
