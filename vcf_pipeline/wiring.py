@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.broker.port import Broker
     from vcf_pipeline.adapters.broker.spool import Spool
     from vcf_pipeline.adapters.ledger.ledger import Ledger
+    from vcf_pipeline.adapters.sources import SourceTables
     from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
     from vcf_pipeline.adapters.tables import Tables
+    from vcf_pipeline.stages.joined_sources import Registered
     from vcf_pipeline.stages.notify import Notices
 
 
@@ -215,6 +217,19 @@ class Control(Sender):
 
         _ = self.home
         return Tables(make_private_dir(self.settings.data))
+
+    @cached_property
+    def source_tables(self) -> SourceTables:
+        from vcf_pipeline.adapters.sources import SourceTables
+
+        return SourceTables(self.tables.root)
+
+    @property
+    def registered(self) -> Registered:
+        """The sources of every tenant, as triage asks for them."""
+        from vcf_pipeline.stages.joined_sources import Registered
+
+        return Registered(self.source_tables, self.ledger.sources)
 
     @cached_property
     def lancedb(self) -> LanceVariants:

@@ -51,7 +51,8 @@ def made_triaged(variants: pl.DataFrame) -> pl.DataFrame:
     """Tiers 1 to 4 and unknown in turn; tier 1 has a claim."""
     tier = pl.Series("tier", [(1, 2, 3, 4, None)[i % 5] for i in range(variants.height)], dtype=pl.Int8)
     is_claimed = pl.col("tier") == 1
-    frame = variants.select("row_id", "record_no", "alt_index").with_columns(
+    own = [name for name in ("gene", "consequence", "impact") if name in variants.columns]
+    frame = variants.select("row_id", "record_no", "alt_index", *own).with_columns(
         tier,
         pl.Series("reasons", [["made_here"]] * variants.height, dtype=pl.List(pl.String)),
         pl.Series("population_af", [(0.001, 0.2, None)[i % 3] for i in range(variants.height)], dtype=pl.Float32),

@@ -222,14 +222,19 @@ class TableWriter:
         self._is_committed = False
         self.digest = TableDigest()
 
-    def write(self, table: str, frame: pl.DataFrame) -> None:
-        """Append rows. Columns and dtypes may differ from the frames before as domain/tables/dtypes.py allows."""
+    def write(self, table: str, frame: pl.DataFrame, *, in_digest: bool = True) -> None:
+        """Append rows. Columns and dtypes may differ from the frames before as domain/tables/dtypes.py allows.
+
+        in_digest: False for a table that tells how the others came to be, such as a history: two assets with the same
+        rows have the same digest, whatever came before them.
+        """
         schema: Schema = dict(frame.schema)
         before = self._schemas.get(table)
         self._schemas[table] = schema if before is None else union_schema(before, schema)
         if frame.is_empty():
             return
-        self.digest.add(table, frame)
+        if in_digest:
+            self.digest.add(table, frame)
         self._rows[table] = self._rows.get(table, 0) + frame.height
         part = self._part_for(table)
         frame = conformed(frame, part.schema)

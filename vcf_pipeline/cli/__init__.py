@@ -12,6 +12,7 @@ topology.py   the topics on every broker
 spool.py      what waits for a broker
 dlq.py        dead letters
 bench.py      how quick publishing is, with plots
+sources.py    reference data: add, list, update, remove
 query.py      variants and the graph
 doctor.py     what is in force and what is wrong
 demo.py       real files through stream and batch, compared

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
 
 
+_SAID = ("gene", "consequence", "impact")
+
+
 @dg.asset(
     partitions_def=CALLSETS,
     deps=["parsed_variants"],
@@ -45,7 +48,8 @@ if TYPE_CHECKING:
 def triaged_variants(context: dg.AssetExecutionContext, control: dg.ResourceParam[Control]) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Tier 1 to 4 with reason codes, or unknown where nothing is known. A triage, never a diagnosis.
 
-    Evidence is the callset's own: ClinVar fields, consequences, population frequencies, FILTER, QUAL and genotypes.
+    Evidence is the callset's own (ClinVar fields, consequences, population frequencies, FILTER, QUAL and genotypes) and
+    what registered sources of the same assembly know of its alleles. What a re-triage moves is kept in `tier_moves`.
     """
     force = context.run.tags.get(FORCE_TAG) == "true"
     return materialize(context, control, lambda callset: _triage(control, callset, force=force))
@@ -62,6 +66,7 @@ def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome
             tables=control.tables,
             lease=lease,
             thresholds=control.settings.triage.to_thresholds(),
+            registered=control.registered,
             progress=lambda done, total: control.report_progress("triage", done, total, "alleles", done),
             force=force,
         )
@@ -75,6 +80,7 @@ def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome
         "seconds": round(report.seconds, 3),
         "variants_per_second": round(triaged / report.seconds) if report.seconds else 0,
         "reused": report.reused,
+        "tier_moves": report.moves,
         "label": callset.label,
         "digest": report.digest,
         "manifest": dg.MetadataValue.path(
@@ -82,6 +88,9 @@ def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome
         ),
         "note": "A triage by rules, not a diagnosis and not an ACMG classification.",
     }
+    sources = report.manifest.extra.get("sources", [])
+    if sources:
+        metadata["sources"] = counts_table("source", {source["name"]: source["matched"] for source in sources})
     if report.top_genes:
         metadata["top_genes"] = counts_table("gene", dict(report.top_genes))
     if control.settings.profile == "development":
@@ -102,10 +111,11 @@ def _best_rows(control: Control, callset: "Callset") -> pl.DataFrame:
         control.tables.scan(*where, "triaged_variants", "triaged")
         .sort("tier", "record_no", nulls_last=True)
         .head(8)
-        .select("row_id", "record_no", "alt_index", "tier", "reasons")
+        .select("row_id", "record_no", "alt_index", "tier", "reasons", *_SAID)
         .collect()
     )
     alleles = control.tables.scan(*where, "parsed_variants", "variants").filter(
         pl.col("record_no").is_in(best["record_no"].to_list())
     )
+    alleles = alleles.drop(_SAID)
     return best.lazy().join(alleles, on=["record_no", "alt_index"], how="left", maintain_order="left").collect()

@@ -8,6 +8,7 @@ row_ids.py     the 16 bytes that name an allele row
 tables/        columns of every table, the digest of rows, what a manifest says
 breaker.py     when a broker or provider that failed is tried again
 stream/        topics, the envelope, chunks, announcements, cursors, run plans
+sources/       reference data of a lab → rows that evidence is joined from
 triage/        evidence → tier and reasons
 annotation/    what a provider of explanations may see, is asked, and may say
 projections/   rows of tables → rows of the stores

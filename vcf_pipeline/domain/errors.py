@@ -2,8 +2,8 @@
 
     PipelineError            where · expected · got · how to repair
     ├─ PermanentError        no rerun cures it
-    │  ├─ UsageError         exit 2: BadTenantName, UnknownPartition, AmbiguousCallset, UnknownSetting, BadSetting,
-    │  │                             BadVariant
+    │  ├─ UsageError         exit 2: BadTenantName, BadSourceName, UnknownSource, UnknownPartition, AmbiguousCallset,
+    │  │                             UnknownSetting, BadSetting, BadVariant
     │  ├─ InputRefused       exit 3: NotFound, NotAVcf, Truncated, Corrupt, DefectFound, TooManyRejects, EngineStopped
     │  ├─ StreamBroken       exit 1: MissingChunks, OffsetLost, OffsetRegressed, TopicMissing, TopicRecreated,
     │  │                             MessageTooLarge, UnreadableMessage
@@ -93,6 +93,14 @@ class UsageError(PermanentError):
 
 class BadTenantName(UsageError):
     code = "BAD_TENANT_NAME"
+
+
+class BadSourceName(UsageError):
+    code = "BAD_SOURCE_NAME"
+
+
+class UnknownSource(UsageError):
+    code = "UNKNOWN_SOURCE"
 
 
 class UnknownPartition(UsageError):

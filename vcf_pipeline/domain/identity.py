@@ -10,11 +10,14 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from vcf_pipeline.domain.errors import BadTenantName, UnknownPartition
+from vcf_pipeline.domain.errors import BadSourceName, BadTenantName, UnknownPartition
 
 DEFAULT_TENANT = "default"
 TENANT_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,38}")
 CALLSET_ID_PATTERN = re.compile(r"[0-9a-f]{16}")
+SOURCE_NAME_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+NO_SOURCE_NAMES = frozenset({"annotation", "file", "info"})
+"""What evidence calls a callset's own words: no registered source may be taken for them."""
 _DISPLAY_LIMIT = 60
 
 
@@ -26,6 +29,19 @@ def check_tenant(name: str) -> str:
             expected="a lower-case letter, then up to 38 lower-case letters, digits or '-'",
             got=repr(name[:_DISPLAY_LIMIT]),
             repair="Choose another name with --tenant or VCF_PIPELINE_TENANT.",
+        )
+    return name
+
+
+def check_source_name(name: str) -> str:
+    """The name itself, or BadSourceName. A source's name is part of paths and of what evidence is cited by."""
+    if not SOURCE_NAME_PATTERN.fullmatch(name) or name in NO_SOURCE_NAMES:
+        raise BadSourceName(
+            where="source",
+            expected="a lower-case letter, then up to 30 lower-case letters, digits, '_' or '-'; "
+            f"and none of {', '.join(sorted(NO_SOURCE_NAMES))}",
+            got=repr(name[:_DISPLAY_LIMIT]),
+            repair="Choose another name, as in `clinvar` or `gnomad-4`.",
         )
     return name
 

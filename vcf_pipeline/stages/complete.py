@@ -77,7 +77,7 @@ def stale_assets(callset: Callset, *, ledger: Ledger, tables: Tables, thresholds
     key = callset.key
     if not parse.is_current(callset, tables):
         return [parse.ASSET, triage.ASSET, *(f"{store}_variants" for store in STORES)]
-    if not triage.is_current(key, tables, thresholds):
+    if not triage.is_current(key, tables, thresholds, ledger.sources(key.tenant)):
         return [triage.ASSET, *(f"{store}_variants" for store in STORES)]
     parsed = tables.manifest(key.tenant, key.callset_id, parse.ASSET)
     triaged = tables.manifest(key.tenant, key.callset_id, triage.ASSET)

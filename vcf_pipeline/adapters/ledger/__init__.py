@@ -9,5 +9,6 @@ callsets.py         callsets: states, resolving what a person typed, forgetting
 announcements.py    announcements and claims: who was first to publish
 dead_letters.py     the index of dead letters
 loads.py            loads of the stores, versions of the graph
+sources.py          registered sources: which version is current
 ledger.py           Ledger: all of it behind one door
 """

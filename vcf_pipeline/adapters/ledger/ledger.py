@@ -11,9 +11,10 @@ from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.dead_letters import DeadLetters
 from vcf_pipeline.adapters.ledger.leases import Lease, lease
 from vcf_pipeline.adapters.ledger.loads import Loads
+from vcf_pipeline.adapters.ledger.sources import Sources
 
 
-class Ledger(Callsets, Announcements, Loads, DeadLetters):
+class Ledger(Callsets, Announcements, Loads, DeadLetters, Sources):
     """One per process. Every method is one short transaction; any may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:

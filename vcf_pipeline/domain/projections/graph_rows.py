@@ -15,7 +15,7 @@ import polars as pl
 from vcf_pipeline.domain.projections.search_rows import bare_contig, side_by_side
 from vcf_pipeline.domain.tables.schemas import MISSING, NO_ALLELE
 
-GRAPH_VERSION = "graph-1"
+GRAPH_VERSION = "graph-2"
 """Raised whenever nodes, edges or the scope rule change: every callset is then loaded anew."""
 
 Scope = Literal["all", "linked"]
@@ -29,12 +29,12 @@ VARIANT_COLUMNS = [
     "ref",
     "variant_type",
     "variant_key",
-    "gene",
-    "consequence",
-    "impact",
 ]
 """What is read of the table `variants`."""
-TRIAGE_COLUMNS = ["record_no", "alt_index", "tier", "significance", "stars", "conditions"]
+TRIAGE_COLUMNS = [
+    *("record_no", "alt_index", "tier", "significance", "stars", "conditions"),
+    *("gene", "consequence", "impact"),
+]
 """What is read of the table `triaged`."""
 GENOTYPE_COLUMNS = ["record_no", "gt"]
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from vcf_pipeline.domain.errors import PermanentError
 
-PROJECTION_VERSION = "search-1"
+PROJECTION_VERSION = "search-2"
 """Raised whenever the columns or their meaning change: every callset is then loaded anew."""
 
 SEARCH_ROWS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -48,7 +48,10 @@ SEARCH_ROWS: dict[str, pl.DataType | type[pl.DataType]] = {
     "ac": pl.Int32,
     "an": pl.Int32,
 }
-_TRIAGED_COLUMNS = ["tier", "reasons", "population_af", "significance", "stars", "conditions"]
+_TRIAGED_COLUMNS = [
+    *("tier", "reasons", "population_af", "significance", "stars", "conditions"),
+    *("gene", "consequence", "impact"),
+]
 _MADE_HERE = ["callset_id", "contig_bare"]
 _KEY = ["record_no", "alt_index"]
 
@@ -95,8 +98,9 @@ def search_rows(
     Raises what side_by_side raises.
     """
     for alleles, verdicts in side_by_side(variants, triaged):
-        yield pl.concat([alleles, verdicts.select(_TRIAGED_COLUMNS)], how="horizontal").select(
-            _column(name, dtype, alleles, callset_id) for name, dtype in SEARCH_ROWS.items()
+        own = alleles.drop(_TRIAGED_COLUMNS, strict=False)
+        yield pl.concat([own, verdicts.select(_TRIAGED_COLUMNS)], how="horizontal").select(
+            _column(name, dtype, own, callset_id) for name, dtype in SEARCH_ROWS.items()
         )
 
 

@@ -5,16 +5,19 @@ Not here: the rules themselves (rules.py), where the evidence comes from (eviden
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
 from vcf_pipeline.domain.tables.schemas import TRIAGED
 from vcf_pipeline.domain.triage.evidence import with_evidence
+from vcf_pipeline.domain.triage.presets import Voice
 from vcf_pipeline.domain.triage.rules import (
     CAPS,
+    NOTES,
     RULES,
     Cap,
+    Note,
     Rule,
     ba1_exceptions,
     caps_of,
@@ -22,7 +25,7 @@ from vcf_pipeline.domain.triage.rules import (
 )
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
-CODE_VERSION = "triage-2"
+CODE_VERSION = "triage-3"
 """Raised with every change that could give a row another tier, reason or evidence: old ones are stale."""
 
 TIER_NAMES = ("1", "2", "3", "4", "unknown")
@@ -34,13 +37,17 @@ def triaged(
     has_samples: bool,
     assembly: str | None,
     thresholds: TriageThresholds | None = None,
+    voices: Sequence[Voice] = (),
 ) -> pl.DataFrame:
     """Rows of `variants` → rows of `triaged_variants` (TRIAGED) in the same order.
 
-    variants: as in tables/schemas.py; `evidence.wanted_columns` of it suffice. assembly: as recognised.
+    variants: as in tables/schemas.py; `evidence.wanted_columns` of it suffice, with the columns of `voices` where
+    registered sources are joined, and is_key_in_doubt Boolean. assembly: as recognised.
     """
     thresholds = thresholds or TriageThresholds()
-    frame = with_evidence(variants, has_samples=has_samples, min_an=thresholds.min_an).with_columns(
+    if "is_key_in_doubt" not in variants.columns:
+        variants = variants.with_columns(is_key_in_doubt=pl.lit(False))
+    frame = with_evidence(variants, has_samples=has_samples, min_an=thresholds.min_an, voices=voices).with_columns(
         is_ba1_exception=pl.col("variant_key").is_in(ba1_exceptions(assembly)).fill_null(False)
     )
     decided = _decided(frame, thresholds)
@@ -48,14 +55,15 @@ def triaged(
 
 
 def decide(holding: Collection[str]) -> tuple[int | None, list[str]]:
-    """Tier and reasons from the codes that hold: of rules in RULES, of caps in CAPS."""
+    """Tier and reasons from the codes that hold: of rules in RULES, of caps in CAPS, of notes in NOTES."""
     line, tier = next((rule.line, rule.tier) for rule in RULES if rule.code in holding)
     reasons = [rule.code for rule in RULES if rule.line == line and rule.code in holding]
     caps = [cap for cap in CAPS if cap.code in holding]
     if tier is not None:
         # judged by the tier of the rules, so that several doubts weigh no more than one
         tier = max([tier, *(cap.best_tier_of_first if tier == 1 else cap.best_tier for cap in caps)])
-    return tier, [*reasons, *(cap.code for cap in caps)]
+    notes = [note.code for note in NOTES if note.code in holding]
+    return tier, [*reasons, *(cap.code for cap in caps), *notes]
 
 
 def tier_counts(frame: pl.DataFrame) -> dict[str, int]:
@@ -66,7 +74,7 @@ def tier_counts(frame: pl.DataFrame) -> dict[str, int]:
 
 def _decided(frame: pl.DataFrame, thresholds: TriageThresholds) -> pl.DataFrame:
     """Adds tier and reasons. A row's codes are bits of one number; each different number is decided once."""
-    tests: list[Rule | Cap] = [*rules_of(thresholds), *caps_of(thresholds)]
+    tests: list[Rule | Cap | Note] = [*rules_of(thresholds), *caps_of(thresholds), *NOTES]
     bits = [test.when.fill_null(False).cast(pl.UInt32) * (1 << at) for at, test in enumerate(tests)]
     marked = frame.with_columns(_holding=pl.sum_horizontal(bits))
     distinct = marked["_holding"].unique()
