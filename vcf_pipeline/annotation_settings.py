@@ -66,6 +66,11 @@ class AiSettings(_Group):
     def budget_microusd(self) -> int:
         return round(self.budget_usd_per_day * 1_000_000)
 
+    def may_see(self, tenant: str, provider: str) -> bool:
+        """Whether the provider may see the tenant's texts, whoever else explains."""
+        permitted = _policy(self.tenant_providers).get(tenant)
+        return permitted is None or provider in permitted
+
     def allowed(self, tenant: str) -> tuple[str, ...]:
         """The providers that may see the tenant's facts, in order of preference; `rules` always may."""
         permitted = _policy(self.tenant_providers).get(tenant)

@@ -13,18 +13,28 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from vcf_pipeline.adapters.objects import make_private_dir
-from vcf_pipeline.domain.errors import BadSetting, PipelineError
+from vcf_pipeline.domain.annotation.prices import price_of
+from vcf_pipeline.domain.errors import BadSetting, PipelineError, UnknownPrice
 from vcf_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.broker.coordinator import Coordinator
     from vcf_pipeline.adapters.broker.port import Broker
     from vcf_pipeline.adapters.broker.spool import Spool
+    from vcf_pipeline.adapters.embedders.port import Embedder
     from vcf_pipeline.adapters.ledger.ledger import Ledger
+    from vcf_pipeline.adapters.providers.attempts import Member
+    from vcf_pipeline.adapters.providers.explainer import Explainer
+    from vcf_pipeline.adapters.providers.openai_client import OpenAiClient
+    from vcf_pipeline.adapters.providers.port import Books
+    from vcf_pipeline.adapters.providers.router import Router
+    from vcf_pipeline.adapters.providers.rules import RulesAnnotator
     from vcf_pipeline.adapters.sources import SourceTables
     from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+    from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
     from vcf_pipeline.adapters.tables import Tables
+    from vcf_pipeline.stages.annotate import Wanted
     from vcf_pipeline.stages.joined_sources import Registered
     from vcf_pipeline.stages.notify import Notices
 
@@ -89,6 +99,29 @@ def embedded_log(home: Path) -> Broker:
     return EmbeddedBroker(home / "log")
 
 
+def configured_embedder(settings: Settings, tenant: str, books: Callable[[], Books]) -> Embedder:
+    """Who makes the tenant's vectors: by words alone where its policy keeps its texts from the configured model.
+
+    Raises UnknownPrice.
+    """
+    from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
+
+    name = settings.embedder.name
+    if name == "hashing" or not settings.ai.may_see(tenant, name):
+        return HashingEmbedder()
+    from vcf_pipeline.adapters.embedders.model import ModelEmbedder, Terms
+    from vcf_pipeline.domain.annotation.spending import Bounds
+
+    one, model = settings.provider(name), provider_client(settings, name).embedding_model
+    try:
+        price = price_of(name, model)
+    except UnknownPrice:
+        price = price_of(name, model, (one.usd_per_mtok_in, one.usd_per_mtok_out))
+    bounds = Bounds(settings.ai.budget_microusd, one.concurrency, one.requests_per_minute)
+    terms = Terms(tenant, price, bounds)
+    return ModelEmbedder(name, model, terms, lambda: (provider_client(settings, name), books()))
+
+
 def _embedded_too(settings: Settings, home: Path, brokers: Sequence[Broker], pin: str | None) -> list[Broker]:
     """The embedded log beside Iggy or Kafka: what lies in it is heard and read, and a pin may send to it."""
     if any(broker.name == "embedded" for broker in brokers):
@@ -106,6 +139,55 @@ def _check_pin(pin: str | None, names: Sequence[str]) -> None:
         got="none",
         repair="Set it, or publish without --broker.",
     )
+
+
+def provider_client(settings: Settings, name: str) -> OpenAiClient:
+    """openai, claude or ollama as configured. Nothing is connected."""
+    from vcf_pipeline.adapters.providers.openai_client import OpenAiClient
+
+    one = settings.provider(name)
+    return OpenAiClient(
+        name,
+        api_key=one.api_key.get_secret_value(),
+        model=one.model,
+        address=one.base_url,
+        embedding_model=one.embedding_model,
+    )
+
+
+def provider_members(settings: Settings) -> list[Member]:
+    """The configured providers but `rules`, in order of preference; one of unknown price is there with its problem."""
+    from vcf_pipeline.adapters.providers.attempts import Member
+
+    members = []
+    for name in settings.ai.provider_names:
+        if name == "rules":
+            continue
+        one, client = settings.provider(name), provider_client(settings, name)
+        price, problem = None, ""
+        try:
+            price = price_of(name, client.model, (one.usd_per_mtok_in, one.usd_per_mtok_out))
+        except UnknownPrice as error:
+            problem = str(error)
+        members.append(
+            Member(
+                client,
+                price,
+                concurrency=one.concurrency,
+                requests_per_minute=one.requests_per_minute,
+                weight=one.weight,
+                problem=problem,
+            )
+        )
+    return members
+
+
+def rules_annotator() -> RulesAnnotator:
+    """The annotator that needs no model."""
+    from vcf_pipeline.adapters.providers.rules import RulesAnnotator
+    from vcf_pipeline.domain.annotation import sentences
+
+    return RulesAnnotator(sentences.summarise, sentences.RULES_VERSION)
 
 
 class Sender:
@@ -169,7 +251,7 @@ class Control(Sender):
 
     progress: told what a stage has done, where somebody watches. errors: what stages raised, as our own errors,
     for an entrance that runs Dagster in its own process and wants more than Dagster's account of it. is_stopped: a
-    signal ended what ran.
+    signal ended what ran. tell: a line about a provider that is asked no more, where somebody reads it.
     """
 
     def __init__(
@@ -182,6 +264,7 @@ class Control(Sender):
     ) -> None:
         super().__init__(settings, brokers, pin=pin)
         self.progress = progress
+        self.tell: Callable[[str], None] = lambda _: None
         self.errors: list[PipelineError] = []
         self.is_stopped = False
 
@@ -238,6 +321,67 @@ class Control(Sender):
         return LanceVariants(self.tables.root)
 
     @cached_property
+    def lancedb_annotations(self) -> LanceAnnotations:
+        from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
+
+        return LanceAnnotations(self.tables.root)
+
+    def embedder(self, tenant: str) -> Embedder:
+        """Whoever is configured to make the tenant's vectors; nothing is connected yet. Raises UnknownPrice."""
+        return configured_embedder(self.settings, tenant, self.ledger.books)
+
+    @property
+    def embedder_standing_in(self) -> Embedder | None:
+        """Who makes vectors where the configured model cannot: by words alone, or nobody, as the settings say."""
+        from vcf_pipeline.adapters.embedders.hashing import HashingEmbedder
+
+        return HashingEmbedder() if self.settings.ai.fallback_to_rules else None
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Whoever explains alleles, by the settings. Nothing is connected before it is asked."""
+        from vcf_pipeline.adapters.providers import router as routing
+        from vcf_pipeline.adapters.providers.explainer import Explainer
+        from vcf_pipeline.domain.annotation.answer import read_answer
+
+        settings, ai = self.settings, self.settings.ai
+        options = routing.Options(
+            names=ai.provider_names,
+            balance=ai.balance,
+            attempt_timeout_s=ai.attempt_timeout_s,
+            deadline_s=ai.deadline_s,
+            hedge_after_s=ai.hedge_after_s,
+            consensus=ai.consensus,
+            fallback_to_rules=ai.fallback_to_rules,
+            budget_microusd=ai.budget_microusd,
+        )
+        ledger = self.ledger
+
+        def make() -> tuple[Router, list[Member], Books]:
+            members, books = provider_members(settings), ledger.books()
+            router = routing.Router(members, books, rules_annotator(), read_answer, options, self.tell)
+            return router, members, books
+
+        return Explainer(make, ai.allowed)
+
+    def wanted(self, tenant: str) -> Wanted:
+        """Which alleles are explained, and by whom, for this tenant."""
+        from vcf_pipeline.stages.annotate import RULES, Wanted
+
+        ai = self.settings.ai
+        allowed = ai.allowed(tenant)
+        models = {member.name: member.provider.model for member in provider_members(self.settings)}
+        # whoever stands behind `rules` is never asked
+        asked = allowed[: allowed.index(RULES) + 1] if RULES in allowed else allowed
+        return Wanted(
+            tiers=ai.tier_numbers,
+            annotators=tuple((name, models.get(name, RULES)) for name in asked),
+            consensus=ai.consensus,
+            may_fall_back=ai.fallback_to_rules,
+            budget_microusd=ai.budget_microusd,
+        )
+
+    @cached_property
     def kuzu(self) -> KuzuGraph:
         from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
 
@@ -248,5 +392,7 @@ class Control(Sender):
 
     def close(self) -> None:
         super().close()
+        if "explainer" in self.__dict__:
+            self.explainer.close()
         if "ledger" in self.__dict__:
             self.ledger.close()

@@ -7,5 +7,6 @@ sources.py     rows of registered sources, sorted, read row group by row group
 ledger/        the small durable facts, in SQLite or Postgres
 broker/        topics and messages
 providers/     explanations from models, and the rules that need none
+embedders/     texts to vectors
 stores/        LanceDB and Kuzu
 """

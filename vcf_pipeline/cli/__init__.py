@@ -4,6 +4,7 @@ app.py        the table of verbs, loaded when called; exit codes of what goes wr
 output.py     one invocation: options of every verb, JSON lines, tables, notes
 meter.py      progress of a run or publication, on stderr
 env.py        shell exports for Dagster's own commands
+explaining.py  what explaining alleles would cost, asked before, and what came of it
 run.py        files → tables and stores, in this process
 register.py   files → callsets that the next run takes up
 publish.py    files → a stream
@@ -13,7 +14,8 @@ spool.py      what waits for a broker
 dlq.py        dead letters
 bench.py      how quick publishing is, with plots
 sources.py    reference data: add, list, update, remove
-query.py      variants and the graph
+query_text.py  words, or a text to be like → explanations
+query.py      variants, their explanations and the graph
 doctor.py     what is in force and what is wrong
 demo.py       real files through stream and batch, compared
 """

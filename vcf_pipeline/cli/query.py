@@ -1,6 +1,6 @@
-"""`query variants|graph`: options → a question → a table, JSON lines or CSV.
+"""`query variants|text|similar|graph`: options → a question → a table, JSON lines or CSV.
 
-Not here: how options are read (domain/query.py), what answers them (stages/query.py).
+Not here: how options are read (domain/query.py), what answers them (stages/query.py), text and similar (query_text.py).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vcf_pipeline.cli import query_text
 from vcf_pipeline.cli.output import (
     TRIAGE_NOTE,
     Call,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from vcf_pipeline.stages.query import QueryResult
     from vcf_pipeline.wiring import Control
 
-app = verb_group("Search the loaded variants, or the graph of samples, variants and genes.")
+app = verb_group("Search the loaded variants, their explanations, or the graph of samples, variants and genes.")
 SHOWN = (
     "tier",
     "contig",
@@ -83,11 +84,11 @@ def variants(
     with Control(call.settings()) as control:
         result = asked(control, **options)
         labels = _labels(control, result.frame)
-    frame = _readable(result.frame)
+    frame = readable(result.frame)
     if call.json:
         write_out([frame.write_ndjson()])
     elif csv:
-        write_out([_flat(frame).write_csv()])
+        write_out([flat(frame).write_csv()])
     else:
         call.emit({}, _variant_lines(frame, labels))
     _notes(result)
@@ -114,7 +115,7 @@ def found_rows(control: Control, **options: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _readable(frame: pl.DataFrame) -> pl.DataFrame:
+def readable(frame: pl.DataFrame) -> pl.DataFrame:
     """Bytes as hex, so that every column can be printed."""
     import polars as pl
 
@@ -122,7 +123,7 @@ def _readable(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(name).bin.encode("hex") for name in binary)
 
 
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+def flat(frame: pl.DataFrame) -> pl.DataFrame:
     """Lists joined by `;`, for CSV."""
     import polars as pl
 
@@ -167,6 +168,10 @@ def _notes(result: QueryResult) -> None:
     if result.still_loading:
         labels = ", ".join(f"{printable(label)} ({key})" for key, label in result.still_loading.items())
         stderr_line(f"still loading: {labels}")
+
+
+app.command("text")(verb(query_text.text))
+app.command("similar")(verb(query_text.similar))
 
 
 @app.command("graph")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vcf_pipeline.cli.explaining import agreed, annotation_lines, annotations_record, asks_before_paying
 from vcf_pipeline.cli.meter import Meter, announce_compilation
-from vcf_pipeline.cli.output import TRIAGE_NOTE, Call, all_tiers, printable, single_verb
+from vcf_pipeline.cli.output import TRIAGE_NOTE, Call, all_tiers, printable, single_verb, stderr_line
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
@@ -66,6 +67,8 @@ def run(
     max_reject_share: ShareOption = None,
     assembly: AssemblyOption = None,
     force: Annotated[bool, typer.Option("--force", help="Do it again, even where the result is current.")] = False,
+    annotate: Annotated[bool, typer.Option("--annotate", help="Explain the alleles of tiers 1 and 2, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask paid providers without asking first.")] = False,
 ) -> int:
     """Read files into tables, triage them and load both stores."""
     from vcf_pipeline.wiring import Control
@@ -77,7 +80,7 @@ def run(
 
         def act(path: str) -> None:
             callset, _ = registered(control, path, label, assembly)
-            outcome = launched(control, callset, force=force)
+            outcome = launched(control, callset, force=force, annotate=annotate, yes=yes)
             record = outcome_record(outcome) | heard_record(control, outcome.callset.key)
             call.emit(record, summary_lines(call, control, outcome))
 
@@ -122,8 +125,24 @@ def registered(control: Control, path: str, label: str | None, assembly: str | N
         )
 
 
-def launched(control: Control, callset: Callset, *, force: bool) -> RunOutcome:
-    """Run it with progress; Ctrl-C and SIGTERM say what was kept and how it goes on, then exit 130."""
+def launched(
+    control: Control, callset: Callset, *, force: bool, annotate: bool = False, yes: bool = False
+) -> RunOutcome:
+    """Run it with progress; Ctrl-C and SIGTERM say what was kept and how it goes on, then exit 130.
+
+    annotate: explain too. Where that is paid for and a person sits there, it is made searchable first, and the person
+    asked (yes: not asked); a no leaves it at that.
+    """
+    if annotate and asks_before_paying(control, yes=yes):
+        outcome = _run(control, callset, force=force, annotate=False)
+        if not agreed(control, callset.key):
+            stderr_line("nothing was asked, nothing spent.")
+            return outcome
+        force = False
+    return _run(control, callset, force=force, annotate=annotate)
+
+
+def _run(control: Control, callset: Callset, *, force: bool, annotate: bool) -> RunOutcome:
     from vcf_pipeline.defs.launch import run_callset
 
     with Meter(callset.label) as meter:
@@ -134,7 +153,13 @@ def launched(control: Control, callset: Callset, *, force: bool) -> RunOutcome:
         control.progress = show
         control.errors.clear()
         try:
-            return run_callset(control, callset.key, force=force, on_wait=lambda run: meter.waiting(f"run {run}"))
+            return run_callset(
+                control,
+                callset.key,
+                force=force,
+                annotate=annotate,
+                on_wait=lambda run: meter.waiting(f"run {run}"),
+            )
         except KeyboardInterrupt:
             meter.say(f"stopped: {kept(control, callset.key)} Goes on with: {this_command()}")
             raise
@@ -175,6 +200,7 @@ def outcome_record(outcome: RunOutcome) -> dict[str, Any]:
         "reused": outcome.reused,
         "attached": outcome.attached,
         "run_id": outcome.run_id,
+        **({} if outcome.annotations is None else {"annotations": annotations_record(outcome.annotations)}),
     }
 
 
@@ -192,6 +218,8 @@ def summary_lines(call: Call, control: Control, outcome: RunOutcome) -> list[str
         lines.append("  genes   " + ", ".join(f"{printable(gene)} {count:,}" for gene, count in genes[:TOP_GENES]))
     lines += heard_lines(control, outcome)
     lines.append("  stores  " + ", ".join(f"{name} {rows:,}" for name, rows in outcome.stores.items()))
+    if outcome.annotations is not None:
+        lines += annotation_lines(control, callset.key, outcome.annotations)
     if callset.rejected:
         lines.append(f"  why set aside: {control.tables.root / str(callset.key) / 'parsed_variants'} (table rejects)")
     urgent = [tier for tier in ("1", "2", "3") if tiers[tier]][:2]

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from vcf_pipeline.defs.failures import TRANSIENT_RETRIES, told_in_ledger
+from vcf_pipeline.defs.failures import TRANSIENT_RETRIES
 from vcf_pipeline.defs.holder import holder_tags
+from vcf_pipeline.defs.kept_state import CALLSET, KeptState
 from vcf_pipeline.defs.metadata import summed
 from vcf_pipeline.defs.runs_in_progress import RANGE_END, RANGE_START
 from vcf_pipeline.domain.errors import PipelineError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.domain.stream.stage_events import StageEvent
-from vcf_pipeline.stages import notify
-from vcf_pipeline.stages.complete import complete_callset
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
@@ -55,25 +54,30 @@ class StepOutcome:
 
 
 def materialize(
-    context: dg.AssetExecutionContext, control: Control, stage: Callable[[Callset], StepOutcome]
+    context: dg.AssetExecutionContext,
+    control: Control,
+    stage: Callable[[Callset], StepOutcome],
+    kept: KeptState = CALLSET,
 ) -> dg.MaterializeResult[Any]:
-    """Run the stage for each partition of this run, in order; the first that fails ends the run."""
+    """Run the stage for each partition of this run, in order; the first that fails ends the run.
+
+    kept: whose state it is that begins, ends or fails.
+    """
     if control.is_stopped:
         # Dagster still begins the other store's load, which does not wait for the one that was stopped.
         raise dg.Failure(description="Stopped by a signal.", allow_retries=False)
     try:
-        return _materialize(context, control, stage)
+        return _materialize(context, control, stage, kept)
     except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
         # Under a retry policy Dagster begins an interrupted step again, and Ctrl-C would end nothing.
         control.is_stopped = True
         with suppress(PipelineError):  # being stopped is what has to be told
-            for text in context.partition_keys:
-                control.ledger.put_back(PartitionKey.parse(text), context.run.run_id)
+            kept.put_back(control, context.partition_keys, context.run.run_id)
         raise dg.Failure(description="Stopped by a signal.", allow_retries=False) from error
 
 
 def _materialize(
-    context: dg.AssetExecutionContext, control: Control, stage: Callable[[Callset], StepOutcome]
+    context: dg.AssetExecutionContext, control: Control, stage: Callable[[Callset], StepOutcome], kept: KeptState
 ) -> dg.MaterializeResult[Any]:
     run = context.run
     context.instance.add_run_tags(run.run_id, holder_tags(run.run_id))
@@ -87,18 +91,19 @@ def _materialize(
         )
     for text in context.partition_keys:
         callset = _callset(control, text)
-        control.notices.tell(notify.running(callset, run.run_id, context.asset_key.to_user_string()))
+        kept.begin(control, callset, run.run_id, context.asset_key.to_user_string())
         counts = ATTEMPT_TAG not in run.tags
-        with told_in_ledger(control, callset, is_last_try=is_last_try, counts=counts, run_id=run.run_id):
-            # One store has failed in this run and the other is loaded all the same: that is no news of the first.
-            if callset.run_id != run.run_id or callset.state not in ("failed", "refused"):
-                control.ledger.mark_running(callset.key, run.run_id, generation=callset.generation)
+        with kept.watch(control, callset, run.run_id, is_last_try=is_last_try, counts=counts):
             outcome = stage(callset)
-            if all(check.passed for check in outcome.checks):
-                is_done = complete_callset(callset.key, ledger=control.ledger, tables=control.tables)
-                _tell(control, callset, outcome, run.tags.get(PATH_TAG, ""), is_done=is_done)
+            if failed := [check for check in outcome.checks if not check.passed]:
+                reason = "; ".join(f"{check.name}: {dict(check.facts)}" for check in failed)
+                kept.checks_failed(control, callset, reason, run.run_id)
             else:
-                _record_failed_checks(control, callset, outcome.checks, run.run_id)
+                news = kept.done(control, callset)
+                for event in outcome.events:
+                    control.notices.tell(event, run.tags.get(PATH_TAG, ""))
+                if news is not None:
+                    control.notices.tell(news)
         outcomes.append(outcome)
     return dg.MaterializeResult(
         metadata=summed([outcome.metadata for outcome in outcomes]),
@@ -123,24 +128,6 @@ def _callset(control: Control, text: str) -> Callset:
         control.errors.append(error)
         raise dg.Failure(description=str(error), allow_retries=False) from error
     return found
-
-
-def _tell(control: Control, callset: Callset, outcome: StepOutcome, path: str, *, is_done: bool) -> None:
-    for event in outcome.events:
-        control.notices.tell(event, path)
-    if is_done and (done := notify.standing(callset.key, control.ledger)) is not None:
-        control.notices.tell(done)
-
-
-def _record_failed_checks(control: Control, callset: Callset, checks: list[CheckOutcome], run_id: str) -> None:
-    """A check counts what is on the disk, and no rerun makes it count otherwise: a person has to look."""
-    failed = [check for check in checks if not check.passed]
-    reason = "; ".join(f"{check.name}: {dict(check.facts)}" for check in failed)
-    control.ledger.mark_failed(
-        callset.key, reason, "CHECK_FAILED", permanent=True, generation=callset.generation, counts=False
-    )
-    problem = PipelineError(where=f"callset {callset.key}", got=reason, code="CHECK_FAILED")
-    control.notices.tell(notify.failed(callset, run_id, problem, permanent=True, refused=False))
 
 
 def _check_results(outcomes: list[StepOutcome]) -> list[dg.AssetCheckResult]:

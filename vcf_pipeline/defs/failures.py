@@ -33,6 +33,22 @@ NOT_ABOUT_THE_INPUT = (NotFound, ChangedWhileRead)
 
 
 @contextmanager
+def final_if_permanent(control: Control) -> Iterator[None]:
+    """Keep what a stage raised, as our own error, and let a PermanentError leave as a failure that allows no retry."""
+    try:
+        yield
+    except PipelineError as error:
+        control.errors.append(error)
+        if isinstance(error, PermanentError):
+            raise dg.Failure(
+                description=str(error),
+                metadata={"code": error.code, "where": error.where, "repair": error.repair},
+                allow_retries=False,
+            ) from error
+        raise
+
+
+@contextmanager
 def told_in_ledger(
     control: Control, callset: Callset, *, is_last_try: bool, counts: bool, run_id: str = ""
 ) -> Iterator[None]:
@@ -44,20 +60,15 @@ def told_in_ledger(
     still to be counted.
     """
     try:
-        yield
-    except PipelineError as error:
-        control.errors.append(error)
-        is_permanent = isinstance(error, PermanentError)
-        if not isinstance(error, Superseded) and (is_permanent or is_last_try):
-            _record(control, callset, error, counts=counts, run_id=run_id)
-        if is_permanent:
-            raise dg.Failure(
-                description=str(error),
-                metadata={"code": error.code, "where": error.where, "repair": error.repair},
-                allow_retries=False,
-            ) from error
-        raise
-    except dg.Failure:
+        with final_if_permanent(control):
+            try:
+                yield
+            except PipelineError as error:
+                is_final = isinstance(error, PermanentError) or is_last_try
+                if is_final and not isinstance(error, Superseded):
+                    _record(control, callset, error, counts=counts, run_id=run_id)
+                raise
+    except (dg.Failure, PipelineError):
         raise
     except Exception as error:
         if is_last_try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -17,16 +17,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from vcf_pipeline.defs.callset_step import FORCE_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs, holder_tags
 from vcf_pipeline.defs.instance_storage import make_instance_storage
+from vcf_pipeline.defs.jobs import ANNOTATION_ASSETS, CALLSET_ASSETS, FOR_ANNOTATIONS
 from vcf_pipeline.defs.partitions import missing_partitions
 from vcf_pipeline.domain.errors import InputRefused, PipelineError, StoreUnavailable, Superseded, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.settings import dagster_environment
-from vcf_pipeline.stages.complete import STORES, complete_callset, stale_assets
+from vcf_pipeline.stages.complete import ANNOTATIONS, STORES, complete_callset, stale_annotations, stale_assets
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
+    from vcf_pipeline.domain.tables.manifest import Manifest
 
 ATTACH_POLL_SECONDS = 0.2
 # Daemons write a heartbeat every 30 s; twice that without one means that none runs.
@@ -35,8 +37,22 @@ RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dagster
 
 
 @dataclass(frozen=True)
+class Annotations:
+    """rows: alleles by status. reasons: by code. calls, cost_microusd, cache_hits: of this run, 0 where it reused."""
+
+    rows: dict[str, int]
+    reasons: dict[str, int]
+    cache_hits: int
+    calls: int
+    cost_microusd: int
+
+
+@dataclass(frozen=True)
 class RunOutcome:
-    """stores: rows of this callset in each. tiers: always "1" to "4" and "unknown". attached: another run did it."""
+    """stores: rows of this callset in each. tiers: always "1" to "4" and "unknown". attached: another run did it.
+
+    annotations: None where none were asked for.
+    """
 
     callset: Callset
     reused: bool
@@ -45,6 +61,7 @@ class RunOutcome:
     stores: dict[str, int]
     tiers: dict[str, int]
     seconds: float
+    annotations: Annotations | None = None
 
 
 @contextmanager
@@ -99,11 +116,13 @@ def run_callset(
     key: PartitionKey,
     *,
     force: bool = False,
+    annotate: bool = False,
     on_wait: Callable[[str], None] | None = None,
 ) -> RunOutcome:
     """All four assets of the callset, in this process; or the wait for the run that is at it already.
 
-    Progress goes to control.progress. A callset that is done is returned as reused, unless `force`.
+    annotate: the alleles that matter are explained too, and loaded, in the same run. Progress goes to control.progress.
+    A callset that is done is returned as reused, unless `force`.
     Raises UnknownPartition, what a stage raised, or KeyboardInterrupt on SIGINT and SIGTERM.
     """
     started = time.monotonic()
@@ -119,39 +138,66 @@ def run_callset(
             )
         instance.add_dynamic_partitions("callsets", missing_partitions(instance, [key]))
         attached = False
-        while other := _runs_of(instance, key, RUNNING):
+        before = control.tables.manifest(key.tenant, key.callset_id, ANNOTATIONS)
+        while other := _runs_of(instance, key, RUNNING, other_than=() if annotate else FOR_ANNOTATIONS):
             attached = True
             if on_wait is not None:
                 on_wait(other[0].run_id)
             _wait_for(instance, other[0].run_id)
-        if not force and callset.state in ("done", "running") and _is_complete(control, key):
-            return _outcome(control, key, not attached, attached, None, started)
+        if not force and callset.state in ("done", "running") and _is_complete(control, key, annotate=annotate):
+            outcome = _outcome(control, key, not attached, attached, None, started)
+            return replace(outcome, annotations=_annotations(control, key, before)) if annotate else outcome
         run_id = str(uuid4())
         try:
-            _execute(control, instance, key, run_id, force=force)
+            _execute(control, instance, key, run_id, force=force, annotate=annotate)
         except (KeyboardInterrupt, SQLAlchemyError):
             # a signal between two steps has met no step that would do this, nor has a disk too full for Dagster's books
             with suppress(PipelineError):
                 control.ledger.put_back(key, run_id)
             raise
-    return _outcome(control, key, reused=False, attached=False, run_id=run_id, started=started)
+    outcome = _outcome(control, key, reused=False, attached=False, run_id=run_id, started=started)
+    return replace(outcome, annotations=_annotations(control, key, before)) if annotate else outcome
 
 
-def _is_complete(control: Control, key: PartitionKey) -> bool:
+def _is_complete(control: Control, key: PartitionKey, *, annotate: bool) -> bool:
     callset = control.ledger.callset(key)
     thresholds = control.settings.triage.to_thresholds()
     if callset is None or stale_assets(callset, ledger=control.ledger, tables=control.tables, thresholds=thresholds):
         return False
+    if annotate and stale_annotations(
+        key, ledger=control.ledger, tables=control.tables, wanted=control.wanted(key.tenant), at=time.time()
+    ):
+        return False
     return complete_callset(key, ledger=control.ledger, tables=control.tables)
 
 
-def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, run_id: str, *, force: bool) -> None:
+def _annotations(control: Control, key: PartitionKey, before: Manifest | None) -> Annotations:
+    """What was explained, and what it cost in this run: nothing where the table is the one that was there before."""
+    written = control.tables.manifest(key.tenant, key.callset_id, ANNOTATIONS)
+    if written is None:
+        return Annotations(rows={}, cache_hits=0, calls=0, cost_microusd=0, reasons={})
+    is_new = before is None or (before.created_at, before.parts) != (written.created_at, written.parts)
+    extra = written.extra
+    return Annotations(
+        rows=dict(extra["rows"]),
+        cache_hits=int(extra["cache_hits"]) if is_new else 0,
+        calls=int(extra["calls"]) if is_new else 0,
+        cost_microusd=int(extra["cost_microusd"]) if is_new else 0,
+        reasons=dict(extra["reasons"]),
+    )
+
+
+def _execute(
+    control: Control, instance: dg.DagsterInstance, key: PartitionKey, run_id: str, *, force: bool, annotate: bool
+) -> None:
     from vcf_pipeline.definitions import definitions
 
     tags = {**holder_tags(run_id), PATH_TAG: "batch"}
     if force:
         tags[FORCE_TAG] = "true"
-    job = definitions.resolve_job_def("vcf_batch")
+    selection = {dg.AssetKey(name) for name in _assets(control, key, force=force, annotate=annotate)}
+    # cut before it is run: execute_in_process takes a selection or resources of its own, not both
+    job = definitions.resolve_job_def("vcf_batch").get_subset(asset_selection=selection)
     control.is_stopped = False
     control.errors.clear()
     try:
@@ -178,11 +224,19 @@ def _execute(control: Control, instance: dg.DagsterInstance, key: PartitionKey, 
             raise error
         raise PipelineError(
             where=f"run {result.run_id}",
-            expected="four materialised assets",
+            expected="materialised assets",
             got=_failure_text(result),
             repair="The Dagster UI shows the run; `vcf-pipeline doctor` checks what it needs.",
             code="RUN_FAILED",
         )
+
+
+def _assets(control: Control, key: PartitionKey, *, force: bool, annotate: bool) -> tuple[str, ...]:
+    """What the run makes: without annotations the four of the callset; of a callset that is whole the others alone."""
+    if not annotate:
+        return CALLSET_ASSETS
+    is_whole = not force and _is_complete(control, key, annotate=False)
+    return ANNOTATION_ASSETS if is_whole else (*CALLSET_ASSETS, *ANNOTATION_ASSETS)
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -201,11 +255,17 @@ def _failure_text(result: dg.ExecuteInProcessResult) -> str:
 
 
 def _runs_of(
-    instance: dg.DagsterInstance, key: PartitionKey, statuses: list[dg.DagsterRunStatus]
+    instance: dg.DagsterInstance,
+    key: PartitionKey,
+    statuses: list[dg.DagsterRunStatus],
+    *,
+    other_than: Collection[str] = (),
 ) -> list[dg.DagsterRun]:
-    """Runs of this partition alone, newest first. Range runs are left to the leases: their end is not this one's."""
+    """Runs of this partition alone, newest first, but those of some jobs. Range runs are left to the leases: their end
+    is not this one's.
+    """
     wanted = dg.RunsFilter(statuses=statuses, tags={"dagster/partition": str(key)})
-    return list(instance.get_runs(filters=wanted))
+    return [run for run in instance.get_runs(filters=wanted) if run.job_name not in other_than]
 
 
 def _wait_for(instance: dg.DagsterInstance, run_id: str) -> None:

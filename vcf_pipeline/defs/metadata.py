@@ -74,33 +74,36 @@ def contig_plot(per_contig: Mapping[str, int]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.md("```text\n" + "\n".join(rows) + "\n```")
 
 
-def preview(frame: pl.DataFrame) -> dg.MetadataValue[Any]:
-    """The first rows as a Markdown table. For the development profile only: the UI has no login."""
+def preview(
+    frame: pl.DataFrame, columns: Sequence[str] = PREVIEW_COLUMNS, width: int = _CELL_WIDTH
+) -> dg.MetadataValue[Any]:
+    """The first rows as a Markdown table. For the development profile only: the UI has no login.
+
+    columns: those that are shown where they say something. width: of a cell, in characters.
+    """
     head = frame.head(PREVIEW_ROWS)
     if head.is_empty():
         return dg.MetadataValue.md("No rows.")
     # Columns that say nothing of these rows would push those that do out of sight.
-    shown = head.select(
-        name for name in PREVIEW_COLUMNS if name in head.columns and head[name].null_count() < head.height
-    )
+    shown = head.select(name for name in columns if name in head.columns and head[name].null_count() < head.height)
     lines = ["| " + " | ".join(shown.columns) + " |", "|" + " --- |" * shown.width]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in shown.iter_rows()]
+    lines += ["| " + " | ".join(_cell(value, width) for value in row) + " |" for row in shown.iter_rows()]
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, width: int) -> str:
     """A code span: VCF text is hostile, and in a span nothing is Markdown, HTML or a link to the operators' browser."""
     if value is None:
         return ""
-    text = _printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    text = _printable(", ".join(map(str, value)) if isinstance(value, list) else str(value), width)
     # The two characters that mean something in a span of a table.
     text = text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}").replace("|", "\N{BROKEN BAR}").strip()
     return f"`{text}`" if text else ""
 
 
-def _printable(text: str) -> str:
+def _printable(text: str, width: int = _CELL_WIDTH) -> str:
     """Cut to what a cell shows; whatever could move the text around is replaced."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_CELL_WIDTH])
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:width])
 
 
 def summed(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

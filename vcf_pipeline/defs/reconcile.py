@@ -11,8 +11,9 @@ import dagster as dg
 from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.defs.callset_step import ATTEMPT_TAG
 from vcf_pipeline.defs.holder import fail_dead_runs
-from vcf_pipeline.defs.jobs import variants_job
+from vcf_pipeline.defs.jobs import FOR_ANNOTATIONS, annotation_loads_job, annotations_job, variants_job
 from vcf_pipeline.defs.partitions import CALLSETS
+from vcf_pipeline.defs.reconcile_annotations import annotations_to_ask_for
 from vcf_pipeline.defs.runs_in_progress import partitions_in_progress, partitions_to_be_retried
 from vcf_pipeline.domain.errors import Superseded
 from vcf_pipeline.domain.identity import PartitionKey
@@ -26,7 +27,7 @@ _SHOWN = 10
 
 @dg.sensor(
     name="reconcile_sensor",
-    job=variants_job,
+    jobs=[variants_job, annotations_job, annotation_loads_job],
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Ends runs whose process is gone, rebuilds partitions, asks again for what was announced and not done.",
@@ -36,12 +37,14 @@ def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePa
     for run_id in fail_dead_runs(context.instance):
         context.log.warning(f"Run {run_id}: its process is gone; reported as failed.")
     partitions = context.instance.get_dynamic_partitions("callsets")
-    in_progress = partitions_in_progress(context.instance, partitions) | partitions_to_be_retried(context.instance)
+    in_progress = partitions_in_progress(context.instance, partitions, other_than=FOR_ANNOTATIONS)
+    in_progress |= partitions_to_be_retried(context.instance, other_than=FOR_ANNOTATIONS)
     callsets = control.ledger.callsets()
     standings = [_standing(control, callset, str(callset.key) in in_progress) for callset in callsets]
     plan = plan_reconcile(standings, time.time(), partitions)
     gone = {str(one.key) for one in callsets if one.state in ("forgotten", "refused")} & set(partitions)
-    given_up = _given_up(plan.given_up)
+    annotations, unexplained = annotations_to_ask_for(context.instance, control, callsets, partitions, time.time())
+    given_up = " ".join(filter(None, [_given_up(plan.given_up), _given_up(unexplained, "unexplained")]))
     if given_up and given_up != context.cursor:
         context.log.error(given_up)
     generations = {str(callset.key): callset.generation for callset in callsets}
@@ -55,19 +58,21 @@ def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePa
         requests.append(CALLSETS.build_delete_request(sorted(gone)))
     return dg.SensorResult(
         dynamic_partitions_requests=requests,
-        run_requests=asked,
-        skip_reason=None if asked else dg.SkipReason(given_up or f"{len(callsets)} callsets, nothing to ask for."),
+        run_requests=[*asked, *annotations],
+        skip_reason=None
+        if asked or annotations
+        else dg.SkipReason(given_up or f"{len(callsets)} callsets, nothing to ask for."),
         cursor=given_up,
     )
 
 
-def _given_up(keys: Sequence[str]) -> str:
+def _given_up(keys: Sequence[str], how: str = "failed") -> str:
     """What the UI shows at every tick and the log says once; "" where nothing was given up."""
     if not keys:
         return ""
     shown = ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")
     return (
-        f"{len(keys)} left failed: {shown}. `vcf-pipeline callsets show` says why; "
+        f"{len(keys)} left {how}: {shown}. `vcf-pipeline callsets show` says why; "
         "`vcf-pipeline run` or a materialisation tries again."
     )
 
@@ -84,6 +89,7 @@ def _ask_again(control: Control, run: RunPlanned, generation: int) -> dg.RunRequ
     attempt = run.key.rpartition("-")[2]
     return dg.RunRequest(
         run_key=run.key,
+        job_name=variants_job.name,
         partition_key=run.members[0],
         tags={**run.tags, ATTEMPT_TAG: attempt, MAX_RETRIES_TAG: "0"},
     )

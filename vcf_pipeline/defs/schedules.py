@@ -1,10 +1,12 @@
 """Schedules: files of the inbox become callsets; the nightly backfill of what misses an asset or is stale."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from uuid_utils import uuid7
 
 from vcf_pipeline.adapters.ledger.callsets import Callset
-from vcf_pipeline.defs.jobs import vcf_batch
+from vcf_pipeline.defs.jobs import ANNOTATION_ASSETS, CALLSET_ASSETS, vcf_batch
 from vcf_pipeline.defs.partitions import missing_partitions
 from vcf_pipeline.defs.runs_in_progress import partitions_in_progress
 from vcf_pipeline.domain.errors import InputRefused
@@ -59,32 +61,48 @@ def inbox_schedule(
     cron_schedule="0 2 * * *",
     job=vcf_batch,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Nightly: every registered callset that misses an asset, or whose tables older code or settings made.",
+    description="Nightly: every callset that misses an asset, or whose tables older code, settings or inputs made; "
+    "annotations where there are some already.",
 )
 def backfill_schedule(
     context: dg.ScheduleEvaluationContext, control: dg.ResourceParam[Control]
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    from vcf_pipeline.stages.complete import stale_assets
+    from vcf_pipeline.stages.annotate import is_annotated
+    from vcf_pipeline.stages.complete import stale_annotations, stale_assets
 
     in_progress = partitions_in_progress(context.instance, context.instance.get_dynamic_partitions("callsets"))
     night = context.scheduled_execution_time.date().isoformat()
     thresholds = control.settings.triage.to_thresholds()
     living = control.ledger.callsets(states=["registered", "announced", "running", "failed", "done"])
-    requests = [
-        _request(context.instance, callset, f"backfill/{night}")
-        for callset in living
-        if str(callset.key) not in in_progress
-        and not callset.is_permanent
-        and stale_assets(callset, ledger=control.ledger, tables=control.tables, thresholds=thresholds)
-    ]
+    requests = []
+    for callset in living:
+        if str(callset.key) in in_progress or callset.is_permanent:
+            continue
+        stale = stale_assets(callset, ledger=control.ledger, tables=control.tables, thresholds=thresholds)
+        # a re-triage makes annotations stale in the same run; where there are none, nobody asked for them
+        annotated = is_annotated(callset.key, control.tables)
+        old = annotated and stale_annotations(
+            callset.key,
+            ledger=control.ledger,
+            tables=control.tables,
+            wanted=control.wanted(callset.tenant),
+            at=context.scheduled_execution_time.timestamp(),
+        )
+        if stale or old:
+            wanted = [*CALLSET_ASSETS, *(ANNOTATION_ASSETS if annotated else ())]
+            requests.append(_request(context.instance, callset, f"backfill/{night}", wanted))
     return requests or dg.SkipReason(f"Nothing to do for {len(living)} callsets.")
 
 
-def _request(instance: dg.DagsterInstance, callset: Callset, why: str) -> dg.RunRequest:
+def _request(
+    instance: dg.DagsterInstance, callset: Callset, why: str, assets: Sequence[str] | None = None
+) -> dg.RunRequest:
+    """assets: of the job's, those to make; all where none are named."""
     # A schedule cannot add partitions with its answer as a sensor can, and a request for an unknown one fails.
     instance.add_dynamic_partitions("callsets", missing_partitions(instance, [callset.key]))
     return dg.RunRequest(
         run_key=f"{why}/{callset.key}/{callset.generation}",
         partition_key=str(callset.key),
+        asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
         tags={PATH_TAG: "batch", CORRELATION_TAG: callset.correlation_id},
     )

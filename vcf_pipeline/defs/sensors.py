@@ -4,21 +4,31 @@ Not here: what a message means (domain/stream/events.py), which runs follow (dom
 run or cursor left undone (reconcile.py).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from vcf_pipeline.defs.jobs import variants_job
+from vcf_pipeline.defs.jobs import FOR_ANNOTATIONS, annotation_loads_job, annotations_job, variants_job
 from vcf_pipeline.defs.runs_in_progress import RANGE_END, RANGE_START, partitions_in_progress
 from vcf_pipeline.domain.errors import PermanentError, UnreadableMessage
 from vcf_pipeline.domain.stream import topics
 from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Cursor
-from vcf_pipeline.domain.stream.events import Heard, heard
-from vcf_pipeline.domain.stream.run_plan import Limits, Progress, RunPlanned, View, plan_runs
+from vcf_pipeline.domain.stream.events import Heard, StageEventKind, heard, heard_events
+from vcf_pipeline.domain.stream.run_plan import Limits, Plan, Progress, RunPlanned, View, plan_runs, stage_progress
+from vcf_pipeline.domain.stream.stage_events import AnalysisRequested, StageEvent, WriteRequested
+from vcf_pipeline.stages.complete import ANNOTATIONS, are_annotations_loaded
 from vcf_pipeline.stages.notify import standing
 from vcf_pipeline.wiring import Control
+
+if TYPE_CHECKING:
+    from vcf_pipeline.adapters.broker.port import Message
+
+ANALYSIS_STAGE, LOADS_STAGE = "analysis", "annotation_loads"
+"""The first part of the run_keys of what these sensors ask for."""
 
 
 @dg.sensor(
@@ -33,8 +43,7 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
     cursor = Cursor.from_json(context.cursor)
     messages = heard(control.coordinator.wait([topics.CALLSETS], cursor, control.settings.sensor.hold_seconds))
     _announce_ended(context, control, messages)
-    sensor = control.settings.sensor
-    limits = Limits(burst=sensor.burst_from, max_range=sensor.burst_limit)
+    limits = _limits(control)
     view = _view(context.instance, control, messages)
     plan = plan_runs(messages, view, cursor, limits)
     if plan.partition_keys:
@@ -44,6 +53,56 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
         known = context.instance.get_dynamic_partitions("callsets")
         plan = plan_runs(messages, replace(view, partitions=known), cursor, limits)
     _answer_what_has_ended(control, messages)
+    return _answer(context, control, plan, len(messages))
+
+
+@dg.sensor(
+    name="analysis_request_sensor",
+    job=annotations_job,
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Listens on ai-analysis-requests: alleles that matter are explained. Stop it to switch that off.",
+)
+def analysis_request_sensor(context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control]) -> dg.SensorResult:
+    """What was asked for is in the ledger before the cursor moves, so that reconciling finds what a lost run left."""
+    cursor = Cursor.from_json(context.cursor)
+    messages = heard_events(AnalysisRequested, _waited(control, topics.ANALYSIS_REQUESTS, cursor))
+    running = _running(context.instance, annotations_job.name) if messages else set()
+    view = _stage_view(context.instance, messages, lambda event: _analysis_progress(control, event, running))
+    plan = plan_runs(messages, view, cursor, _limits(control), stage=ANALYSIS_STAGE)
+    for event in plan.accepted:
+        control.ledger.request_analysis(event.key, event.generation, event.digest)
+    return _answer(context, control, plan, len(messages))
+
+
+@dg.sensor(
+    name="database_write_sensor",
+    job=annotation_loads_job,
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Listens on database-writes: explained alleles go into both stores.",
+)
+def database_write_sensor(context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control]) -> dg.SensorResult:
+    """The manifest that the event names, and the loads of both stores, say whether anything is to be done."""
+    cursor = Cursor.from_json(context.cursor)
+    messages = heard_events(WriteRequested, _waited(control, topics.DATABASE_WRITES, cursor))
+    running = _running(context.instance, annotation_loads_job.name) if messages else set()
+    view = _stage_view(context.instance, messages, lambda event: _loads_progress(control, event, running))
+    plan = plan_runs(messages, view, cursor, _limits(control), stage=LOADS_STAGE)
+    return _answer(context, control, plan, len(messages))
+
+
+def _waited(control: Control, topic: topics.Topic, cursor: Cursor) -> "list[Message]":
+    return control.coordinator.wait([topic], cursor, control.settings.sensor.hold_seconds)
+
+
+def _limits(control: Control) -> Limits:
+    sensor = control.settings.sensor
+    return Limits(burst=sensor.burst_from, max_range=sensor.burst_limit)
+
+
+def _answer(context: dg.SensorEvaluationContext, control: Control, plan: Plan[Any], n_messages: int) -> dg.SensorResult:
+    """The runs that were planned; what could not be read becomes a dead letter."""
     for letter in plan.dead_letters:
         context.log.error(f"{letter.place}: {letter.reason}")
         control.coordinator.dead_letter(
@@ -51,9 +110,64 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
         )
     return dg.SensorResult(
         run_requests=[run_request(run) for run in plan.runs],
-        skip_reason=None if plan.runs else dg.SkipReason(f"{len(messages)} messages, nothing new to run."),
+        skip_reason=None if plan.runs else dg.SkipReason(f"{n_messages} messages, nothing new to run."),
         cursor=plan.cursor.to_json(),
     )
+
+
+def _running(instance: dg.DagsterInstance, job: str) -> set[str]:
+    """Partitions that a run of this job is at, or will be; a run that tells of work is not the one that does it."""
+    return partitions_in_progress(instance, instance.get_dynamic_partitions("callsets"), only=job)
+
+
+def _stage_view(
+    instance: dg.DagsterInstance,
+    messages: list[Heard[StageEventKind]],
+    progress_of: Callable[[StageEventKind], Progress],
+) -> View:
+    if not messages:
+        return View()
+    events = [message.event for message in messages if message.event is not None]
+    progress = {event.id: progress_of(event) for event in events}
+    known = list(instance.get_dynamic_partitions("callsets"))
+    # a partition that is gone is reconcile_sensor's to bring back; a run of it would fail
+    absent = {event.id: Progress("forgotten") for event in events if str(event.key) not in known}
+    return View({**progress, **absent}, known)
+
+
+def _analysis_progress(control: Control, event: AnalysisRequested, running: set[str]) -> Progress:
+    triaged = control.tables.manifest(event.tenant, event.callset_id, "triaged_variants")
+    stored = control.tables.manifest(event.tenant, event.callset_id, ANNOTATIONS)
+    asked = control.ledger.analysis(event.key)
+    return stage_progress(
+        event,
+        generation=_generation(control, event),
+        current=triaged.digest if triaged is not None else "",
+        done=stored.inputs.get("triaged_variants", "") if stored is not None else "",
+        has_run=str(event.key) in running,
+        attempts=asked.attempts if asked is not None and asked.digest == event.digest else 0,
+    )
+
+
+def _loads_progress(control: Control, event: WriteRequested, running: set[str]) -> Progress:
+    stored = (
+        control.tables.manifest(event.tenant, event.callset_id, event.asset) if event.asset == ANNOTATIONS else None
+    )
+    asked = control.ledger.analysis(event.key)
+    is_loaded = are_annotations_loaded(event.key, ledger=control.ledger, tables=control.tables)
+    return stage_progress(
+        event,
+        generation=_generation(control, event),
+        current=stored.digest if stored is not None else "",
+        done=stored.digest if stored is not None and is_loaded else "",
+        has_run=str(event.key) in running,
+        attempts=asked.attempts if asked is not None and asked.state == "explained" else 0,
+    )
+
+
+def _generation(control: Control, event: StageEvent) -> int | None:
+    callset = control.ledger.callset(event.key)
+    return None if callset is None or callset.state in ("forgotten", "refused") else callset.generation
 
 
 def _announce_ended(context: dg.SensorEvaluationContext, control: Control, messages: list[Heard[Announcement]]) -> None:
@@ -100,7 +214,7 @@ def _view(instance: dg.DagsterInstance, control: Control, messages: list[Heard[A
     if not messages:
         return View()
     partitions = instance.get_dynamic_partitions("callsets")
-    in_progress = partitions_in_progress(instance, partitions)
+    in_progress = partitions_in_progress(instance, partitions, other_than=FOR_ANNOTATIONS)
     progress: dict[str, Progress] = {}
     for message in messages:
         announced = message.event

@@ -15,7 +15,9 @@ from vcf_pipeline.defs.callset_step import (
 from vcf_pipeline.defs.failures import TRANSIENT_RETRIES
 from vcf_pipeline.defs.metadata import column_schema, counts_table, preview
 from vcf_pipeline.defs.partitions import CALLSETS
+from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 from vcf_pipeline.domain.tables.schemas import TRIAGED
+from vcf_pipeline.stages.notify import STREAM_PATH
 from vcf_pipeline.wiring import Control
 
 if TYPE_CHECKING:
@@ -52,10 +54,11 @@ def triaged_variants(context: dg.AssetExecutionContext, control: dg.ResourcePara
     what registered sources of the same assembly know of its alleles. What a re-triage moves is kept in `tier_moves`.
     """
     force = context.run.tags.get(FORCE_TAG) == "true"
-    return materialize(context, control, lambda callset: _triage(control, callset, force=force))
+    is_stream = context.run.tags.get(PATH_TAG) == STREAM_PATH
+    return materialize(context, control, lambda callset: _triage(control, callset, force=force, is_stream=is_stream))
 
 
-def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome:
+def _triage(control: Control, callset: "Callset", *, force: bool, is_stream: bool) -> StepOutcome:
     from vcf_pipeline.stages.notify import analysis_requested
     from vcf_pipeline.stages.triage import triage_callset
 
@@ -96,6 +99,9 @@ def _triage(control: Control, callset: "Callset", *, force: bool) -> StepOutcome
     if control.settings.profile == "development":
         metadata["preview"] = preview(_best_rows(control, callset))
     facts = {"alleles": alleles, "triaged": triaged}
+    if is_stream and triaged == alleles:
+        # before it is told, so that reconciling finds what nobody heard
+        control.ledger.request_analysis(key, callset.generation, report.digest)
     return StepOutcome(
         report.digest,
         metadata,

@@ -13,4 +13,6 @@ triage/        evidence → tier and reasons
 annotation/    what a provider of explanations may see, is asked, and may say
 projections/   rows of tables → rows of the stores
 query.py       the query object and its filter language
+text_query.py  words that are searched for, read as phrases
+variant_text.py  a variant as people write it
 """

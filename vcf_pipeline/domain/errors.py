@@ -292,10 +292,11 @@ class LeaseHeld(TransientError):
 class ProviderUnavailable(TransientError):
     """Not reached, overloaded, out of rate or too late. `retry_after`: seconds the provider asks for, or None.
 
-    `may_be_billed`: the question had left, and nobody knows what became of it.
+    `may_be_billed`: the question had left, and nobody knows what became of it. `status`: HTTP's; 0: none came.
     """
 
     code = "PROVIDER_UNAVAILABLE"
     provider: str
     retry_after: float | None
     may_be_billed: bool
+    status: int

@@ -13,7 +13,7 @@ from typing import Literal
 
 from vcf_pipeline.domain.errors import UsageError
 
-Operator = Literal["=", "<=", ">=", "in", "<= or null", "in or null"]
+Operator = Literal["=", "<=", ">=", "in", "<= or null", "in or null", "has"]
 SIGNIFICANCES = (
     "pathogenic",
     "likely_pathogenic",
@@ -39,7 +39,10 @@ _MAX_TEXT = 200
 
 @dataclass(frozen=True)
 class Condition:
-    """One comparison on a column of SEARCH_ROWS; `in` takes a tuple. Nothing in `value` is trusted."""
+    """One comparison on a column of SEARCH_ROWS; `in` takes a tuple. Nothing in `value` is trusted.
+
+    has: one of the column's texts, which are joined by `;`, is the value.
+    """
 
     column: str
     operator: Operator

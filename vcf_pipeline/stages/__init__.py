@@ -14,12 +14,16 @@ gene_model_files.py  a gene model kept with its reference
 joined_sources.py  frames of a callset with what sources have of the same alleles and places
 computed_consequences.py  a callset without consequences → those of a registered gene model, by bcftools csq
 triage.py          parsed_variants → triaged_variants
+annotate.py        triaged_variants → ai_annotations: the alleles that matter, explained
+explanations.py    the explanations of a callset that hold for its triage as it is now
 load.py            a callset's tables → a store, under a lease
+load_annotations.py  a callset's explanations → both stores, under a lease
 dead_letters.py    hear, read, replay and discard what could not be processed
 topology.py        the topics on every broker: look, apply
 complete.py        every table written and both stores current → done
 receipts.py        what a sender waits for: stored and searchable
 notify.py          what a run tells others: the next stage, caches, people
 query.py           a query object → rows of stores and tables
+search_text.py     words, or a text to be like → explanations
 forget.py          a callset removed everywhere
 """

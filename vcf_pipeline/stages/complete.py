@@ -11,7 +11,7 @@ from vcf_pipeline.adapters.ledger.ledger import Ledger
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections import graph_rows, search_rows
-from vcf_pipeline.stages import parse, triage
+from vcf_pipeline.stages import annotate, parse, triage
 from vcf_pipeline.stages.load import is_load_of
 from vcf_pipeline.stages.register import stands
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
     from vcf_pipeline.domain.tables.manifest import Manifest
     from vcf_pipeline.domain.triage.thresholds import TriageThresholds
+    from vcf_pipeline.stages.annotate import Wanted
 
 STORES = ("lancedb", "kuzu")
+ANNOTATIONS = "ai_annotations"
+ANNOTATION_STORES = ("lancedb_annotations", "kuzu_annotations")
 _PROJECTIONS = {"lancedb": search_rows.PROJECTION_VERSION, "kuzu": graph_rows.GRAPH_VERSION}
 
 
@@ -39,6 +42,15 @@ def complete_callset(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> bo
         generation=callset.generation,
     )
     return True
+
+
+def are_annotations_loaded(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> bool:
+    """Whether both stores have the explanations as they are now. Not part of being done: they come when they come."""
+    stored = tables.manifest(key.tenant, key.callset_id, ANNOTATIONS)
+    if stored is None:
+        return False
+    loads = [ledger.current_load(store, key) for store in ANNOTATION_STORES]
+    return all(load is not None and load.digest.startswith(f"{stored.digest}/") for load in loads)
 
 
 def earlier_result(callset: Callset, *, ledger: Ledger, tables: Tables) -> str | None:
@@ -70,6 +82,15 @@ def _whole_result(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> Manif
     loads = [ledger.current_load(store, key) for store in STORES]
     is_whole = all(load is not None and is_load_of(load.digest, parsed.digest, triaged.digest) for load in loads)
     return parsed if is_whole else None
+
+
+def stale_annotations(key: PartitionKey, *, ledger: Ledger, tables: Tables, wanted: Wanted, at: float) -> list[str]:
+    """The assets of annotation that the callset misses, or that other triage, models, words or code made than now
+    would; of the stores', those that lack what is explained. at: seconds since 1970. Not part of being done.
+    """
+    if annotate.why_stale(key, tables, wanted, at):
+        return [ANNOTATIONS, *ANNOTATION_STORES]
+    return [] if are_annotations_loaded(key, ledger=ledger, tables=tables) else [*ANNOTATION_STORES]
 
 
 def stale_assets(callset: Callset, *, ledger: Ledger, tables: Tables, thresholds: TriageThresholds) -> list[str]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from vcf_pipeline.adapters.ledger.ledger import Ledger
 from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
 from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.stages.load import unload_kuzu, unload_lancedb
+from vcf_pipeline.stages.load_annotations import unload_lancedb_annotations
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ def forget_callset(
     """Raises UnknownPartition. Killed at any moment and repeated, it ends the same: each step is idempotent."""
     generation = ledger.forget(key)
     tables.remove(key.tenant, key.callset_id)
+    # the same folder; the graph's explanations go with the callset
+    unload_lancedb_annotations(key, ledger=ledger, store=LanceAnnotations(lancedb.root))
     return ForgetReport(
         generation=generation,
         lancedb_loads=unload_lancedb(key, ledger=ledger, store=lancedb),

@@ -14,13 +14,14 @@ import polars as pl
 
 from vcf_pipeline.adapters.ledger.leases import Lease
 from vcf_pipeline.adapters.ledger.ledger import Ledger
-from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph, Written
 from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.errors import PermanentError, StoreUnavailable, Superseded
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections import graph_rows, search_rows
 from vcf_pipeline.domain.tables.manifest import Manifest
+from vcf_pipeline.stages.explanations import Explanations, current_explanations
 
 Progress = Callable[[int, int], None]
 """Called with (alleles done, of how many)."""
@@ -147,7 +148,7 @@ def load_kuzu(
         if current is None or not is_reused:
             _write_graph(due, tables=tables, ledger=ledger, store=store, lease=lease, progress=progress)
             current = ledger.current_load("kuzu", key)
-        _remove_old_versions(key.tenant, ledger, store, keep=2)
+        remove_old_versions(key.tenant, ledger, store, keep=2)
         if current is None or current.digest != due.digest:
             raise StoreUnavailable(where=f"Kuzu, {key}", expected="the version just published", got="another one")
     expected = due.n_alleles if due.scope == "all" else current.rows
@@ -164,37 +165,39 @@ def unload_kuzu(key: PartitionKey, *, ledger: Ledger, store: KuzuGraph) -> bool:
         is_there = store.path(path).is_file()
         kept = ledger.graph_loads(key.tenant).keys()
         if is_there and not store.callsets(path) <= kept:
-            path, _ = store.write_version(
+            path = store.write_version(
                 key.tenant,
-                name=_version_name(version.version + 1),
+                name=version_name(version.version + 1),
                 base=version.path,
                 kept=kept,
                 callsets=(),
                 check=lease.check,
-            )
+            ).path
             ledger.publish_graph(lease, key.tenant, version.version, path, {})
         # the versions before may still have the callset, so they go at once
-        _remove_old_versions(key.tenant, ledger, store, keep=1)
-        ledger.drop_loads("kuzu", ledger.dead_loads("kuzu", key))
+        remove_old_versions(key.tenant, ledger, store, keep=1)
+        for name in ("kuzu", "kuzu_annotations"):
+            ledger.drop_loads(name, ledger.dead_loads(name, key))
     return is_there
 
 
 @dataclass(frozen=True)
 class _GraphDue:
-    """A callset as the graph ought to have it. key: of the callset."""
+    """A callset as the graph ought to have it. key: of the callset. explanations: what goes along."""
 
     key: PartitionKey
     inputs: _Inputs
     scope: graph_rows.Scope
     n_alleles: int
     digest: str
+    explanations: Explanations | None
 
 
 def _graph_due(tables: Tables, key: PartitionKey, store: KuzuGraph) -> _GraphDue:
     inputs = _inputs(tables, key)
     scope = graph_rows.scope_of(inputs.parsed.alleles, store.all_up_to_alleles)
     digest = inputs.digest(scope, graph_rows.GRAPH_VERSION)
-    return _GraphDue(key, inputs, scope, inputs.parsed.alleles, digest)
+    return _GraphDue(key, inputs, scope, inputs.parsed.alleles, digest, current_explanations(tables, key))
 
 
 def _write_graph(
@@ -212,10 +215,10 @@ def _write_graph(
     base = version.path if version is not None and store.path(version.path).is_file() else None
     due = [own, *_others_due(own, tables, ledger, store, is_rebuilt=base is None)]
 
-    def written(due: list[_GraphDue]) -> tuple[str, dict[str, int]]:
+    def written(due: list[_GraphDue]) -> Written:
         return store.write_version(
             tenant,
-            name=_version_name(version.version + 1 if version is not None else 1),
+            name=version_name(version.version + 1 if version is not None else 1),
             base=base,
             kept=ledger.graph_loads(tenant).keys() - {found.key.callset_id for found in due},
             callsets=_graph_rows_of(due, tables, progress, lease.check),
@@ -223,22 +226,30 @@ def _write_graph(
         )
 
     try:
-        path, rows = written(due)
+        version_made = written(due)
     except StoreUnavailable:
         if base is None or len(due) == 1:
             raise
         # one that the store cannot take fails its own load alone: what waits in the queue is left to theirs
         due = [own]
-        path, rows = written(due)
-    loaded = {
-        found.key.callset_id: (found.digest, rows[found.key.callset_id])
-        for found in due
-        if found.key.callset_id in rows
-    }
-    ledger.publish_graph(lease, tenant, version.version if version is not None else 0, path, loaded)
+        version_made = written(due)
+    rows, explained = version_made.alleles, version_made.explained
+    there = [found for found in due if found.key.callset_id in rows]
+    ledger.publish_graph(
+        lease,
+        tenant,
+        version.version if version is not None else 0,
+        version_made.path,
+        {found.key.callset_id: (found.digest, rows[found.key.callset_id]) for found in there},
+        {
+            found.key.callset_id: (found.explanations.graph_digest, explained[found.key.callset_id])
+            for found in there
+            if found.explanations is not None
+        },
+    )
 
 
-def _remove_old_versions(tenant: str, ledger: Ledger, store: KuzuGraph, *, keep: int) -> None:
+def remove_old_versions(tenant: str, ledger: Ledger, store: KuzuGraph, *, keep: int) -> None:
     """All but the last `keep`, and what a killed writer left. Needs the graph lease."""
     for old in ledger.old_graph_versions(tenant, keep=keep):
         store.discard(old.path)
@@ -289,13 +300,16 @@ def _graph_rows_of(
                 genotypes=tables.frames(key.tenant, key.callset_id, PARSED, "genotypes", graph_rows.GENOTYPE_COLUMNS)
                 if has_calls
                 else iter(()),
+                answered=None
+                if found.explanations is None
+                else found.explanations.read(tables, graph_rows.ANSWER_COLUMNS),
             )
         except PermanentError:
             if position == 0:
                 raise
 
 
-def _version_name(number: int) -> str:
+def version_name(number: int) -> str:
     return f"v{number:06d}-{uuid.uuid4().hex[:12]}"
 
 

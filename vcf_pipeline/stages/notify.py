@@ -19,10 +19,12 @@ from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.events import topic_of
 from vcf_pipeline.domain.stream.stage_events import (
     MAX_WORDS,
+    AnalysisDone,
     AnalysisRequested,
     CacheInvalidated,
     Notification,
     StageEvent,
+    WriteRequested,
 )
 
 PRODUCER = "vcf-pipeline"
@@ -63,6 +65,16 @@ class Notices:
 def analysis_requested(callset: Callset, digest: str, tiers: Mapping[str, int]) -> AnalysisRequested:
     """digest: of the triage."""
     return AnalysisRequested(**_about(callset, digest), tiers={str(tier): int(count) for tier, count in tiers.items()})
+
+
+def analysis_done(callset: Callset, digest: str, rows: Mapping[str, int]) -> AnalysisDone:
+    """digest: of the annotations. rows: by status."""
+    return AnalysisDone(**_about(callset, digest), rows={str(status): int(count) for status, count in rows.items()})
+
+
+def write_requested(callset: Callset, digest: str, asset: str) -> WriteRequested:
+    """digest: of the asset's manifest."""
+    return WriteRequested(**_about(callset, digest), asset=asset)
 
 
 def cache_invalidated(callset: Callset, store: str, digest: str, ledger: Ledger) -> CacheInvalidated:

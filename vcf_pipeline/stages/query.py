@@ -89,7 +89,7 @@ def query_variants(
         for callset in ledger.callsets(tenant, _LOADING_STATES)
         if query.callset in (None, callset.callset_id)
     }
-    snapshot, hidden = _settled(tenant, ledger, store)
+    snapshot, hidden = settled_variants(tenant, ledger, store)
     if snapshot is None:
         return QueryResult(_empty(query), 0, loading)
     conditions = query.conditions()
@@ -150,7 +150,7 @@ def ask_graph(
     raise AssertionError("unreachable")
 
 
-def _settled(tenant: str, ledger: Ledger, store: LanceVariants) -> tuple[LanceSnapshot | None, list[str]]:
+def settled_variants(tenant: str, ledger: Ledger, store: LanceVariants) -> tuple[LanceSnapshot | None, list[str]]:
     """The table while the ledger's account of its loads did not change, and the loads to pass over.
 
     Between the two looks a load may have become current, and its forerunner's rows may have gone.

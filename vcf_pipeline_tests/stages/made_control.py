@@ -11,12 +11,14 @@ from typing import Any
 import polars as pl
 
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
-from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph, Written
+from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
 from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections.graph_rows import GraphRows
 from vcf_pipeline.stages.load import LoadReport, load_kuzu, load_lancedb
+from vcf_pipeline_tests.made_annotations import made_answers
 from vcf_pipeline_tests.made_tables import made_genotypes, made_triaged, made_variants
 
 TENANT = "default"
@@ -32,6 +34,7 @@ class MadeControl:
         self.ledger: Ledger = open_ledger(f"sqlite:///{root / 'ledger.sqlite'}")
         self.tables = Tables(self.data)
         self.lancedb = LanceVariants(self.data)
+        self.annotations = LanceAnnotations(self.data)
         self.kuzu = KuzuGraph(self.data, buffer_pool_bytes=64 << 20)
 
     def put(
@@ -69,6 +72,16 @@ class MadeControl:
         self.write(key, "parsed_variants", parsed, facts | known)
         self.write(key, "triaged_variants", {"triaged": made_triaged(variants)}, facts)
         return key
+
+    def explain(self, key: PartitionKey, *, word: str = "known", tiers: tuple[int, ...] = (1, 2)) -> None:
+        """Explanations of the callset as its tables are, by rules; word: in every summary."""
+        variants = self.tables.read(TENANT, key.callset_id, "parsed_variants", "variants")
+        triaged = self.tables.read(TENANT, key.callset_id, "triaged_variants", "triaged")
+        manifest = self.tables.manifest(TENANT, key.callset_id, "triaged_variants")
+        assert manifest is not None
+        answers = made_answers(variants, triaged, tiers=tiers, word=word)
+        facts = {"inputs": {"triaged_variants": manifest.digest}}
+        self.write(key, "ai_annotations", {"annotations": answers}, facts)
 
     def write(
         self, key: PartitionKey, asset: str, frames: dict[str, pl.DataFrame], facts: dict[str, Any] | None = None
@@ -137,7 +150,7 @@ class DyingGraph(KuzuGraph):
         super().__init__(root, buffer_pool_bytes=64 << 20)
         self.moment = moment
 
-    def write_version(self, tenant: str, **given: Any) -> tuple[str, dict[str, int]]:
+    def write_version(self, tenant: str, **given: Any) -> Written:
         def until_it_dies() -> Iterator[GraphRows]:
             for rows in given["callsets"]:
                 yield rows

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
+from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph, Written
 from vcf_pipeline.domain.errors import PermanentError, StoreUnavailable, Superseded, UsageError
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections.graph_rows import GRAPH_VERSION, GraphRows
@@ -269,7 +269,7 @@ class FullGraph(KuzuGraph):
 
     too_much = ""
 
-    def write_version(self, tenant: str, **given: Any) -> tuple[str, dict[str, int]]:
+    def write_version(self, tenant: str, **given: Any) -> Written:
         def until_it_is_full() -> Iterator[GraphRows]:
             for rows in given["callsets"]:
                 if rows.callset_id == self.too_much:

@@ -300,6 +300,10 @@ class Callsets:
             connection.execute(sa.update(loads).where(mine).values(state="dead"))
             for store in stores:
                 raise_store_version(connection, store, key.tenant)
+            asked = schema.analyses
+            connection.execute(
+                sa.delete(asked).where(asked.c.tenant == key.tenant, asked.c.callset_id == key.callset_id)
+            )
             connection.execute(
                 sa.delete(queue).where(queue.c.tenant == key.tenant, queue.c.callset_id == key.callset_id)
             )

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from vcf_pipeline.adapters.ledger.analyses import Analyses
 from vcf_pipeline.adapters.ledger.announcements import Announcements
+from vcf_pipeline.adapters.ledger.answers import Answers
+from vcf_pipeline.adapters.ledger.books import LedgerBooks
+from vcf_pipeline.adapters.ledger.calls import Calls
 from vcf_pipeline.adapters.ledger.callsets import Callsets
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.dead_letters import DeadLetters
@@ -14,7 +18,7 @@ from vcf_pipeline.adapters.ledger.loads import Loads
 from vcf_pipeline.adapters.ledger.sources import Sources
 
 
-class Ledger(Callsets, Announcements, Loads, DeadLetters, Sources):
+class Ledger(Callsets, Announcements, Loads, DeadLetters, Analyses, Answers, Calls, Sources):
     """One per process. Every method is one short transaction; any may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
@@ -25,6 +29,10 @@ class Ledger(Callsets, Announcements, Loads, DeadLetters, Sources):
     ) -> AbstractContextManager[Lease]:
         """Hold the lease `name` in a `with`; see leases.lease. One of a callset ends in `/tenant/callset_id`."""
         return lease(self.database, name, wait_seconds=wait_seconds, on_wait=on_wait)
+
+    def books(self) -> LedgerBooks:
+        """The books of calls and answers, to be closed by who asked for them."""
+        return LedgerBooks(self.database)
 
     def close(self) -> None:
         self.database.close()

@@ -20,6 +20,8 @@ from vcf_pipeline.domain.errors import Superseded
 from vcf_pipeline.domain.identity import PartitionKey
 
 GRAPH = "kuzu"
+EXPLANATIONS = "kuzu_annotations"
+"""Explanations in the graph: loads of their own, published with the versions of the graph."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,28 @@ class Loads:
             ).scalars()
             return version or 0, list(hidden)
 
+    def pending_loads(self, store: str, tenant: str) -> dict[str, str]:
+        """callset_id → digest of what waits to be loaded, or was given up by somebody who died."""
+        table = schema.loads
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                sa.select(table).where(table.c.store == store, table.c.tenant == tenant, table.c.state == "pending")
+            )
+            return {row.callset_id: row.digest for row in rows}
+
+    def current_loads(self, store: str, tenant: str) -> tuple[int, dict[str, Load]]:
+        """(the store's version for this tenant, callset_id → its current load)."""
+        loads, versions = schema.loads, schema.store_versions
+        with self.database.reading() as connection:
+            # The version first, as in hidden_loads.
+            version = connection.execute(
+                sa.select(versions.c.version).where(versions.c.store == store, versions.c.tenant == tenant)
+            ).scalar_one_or_none()
+            rows = connection.execute(
+                sa.select(loads).where(loads.c.store == store, loads.c.tenant == tenant, loads.c.state == "current")
+            )
+            return version or 0, {row.callset_id: Load(row.load_id, row.digest, row.rows) for row in rows}
+
     def dead_loads(self, store: str, key: PartitionKey) -> list[str]:
         """What a forget left to be deleted."""
         table = schema.loads
@@ -170,12 +194,7 @@ class Loads:
 
     def graph_loads(self, tenant: str) -> dict[str, Load]:
         """callset_id → what of it the published version holds."""
-        table = schema.loads
-        with self.database.reading() as connection:
-            rows = connection.execute(
-                sa.select(table).where(table.c.store == GRAPH, table.c.tenant == tenant, table.c.state == "current")
-            )
-            return {row.callset_id: Load(row.load_id, row.digest, row.rows) for row in rows}
+        return self.current_loads(GRAPH, tenant)[1]
 
     def publish_graph(
         self,
@@ -184,8 +203,11 @@ class Loads:
         expected_version: int,
         path: str,
         loaded: Mapping[str, tuple[str, int]],
+        explained: Mapping[str, tuple[str, int]] | None = None,
     ) -> GraphVersion:
         """Compare and swap: the next version, with `loaded` callset_id → (digest, rows) made current.
+
+        explained: likewise of explanations; a callset that was loaded without any has none in this version.
 
         Raises Superseded when the published version is not `expected_version` (0: none yet). A callset that was
         forgotten since it was queued is in the file but not current: the next version is built without it.
@@ -204,14 +226,22 @@ class Loads:
                     repair="Another process has published one meanwhile; load again.",
                 )
             gone = _forgotten(connection, tenant)
-            for callset_id, (digest, rows) in loaded.items():
+            told = dict(explained or {})
+            for callset_id in {**loaded, **told}:
+                of_this = _siblings(EXPLANATIONS, PartitionKey(tenant, callset_id))
+                # one that waits for other explanations than these waits on
+                is_served = (loads.c.state != "pending") | (loads.c.digest == told.get(callset_id, ("", 0))[0])
+                connection.execute(sa.delete(loads).where(of_this, is_served))
+            for callset_id in loaded:
                 connection.execute(sa.delete(loads).where(_siblings(GRAPH, PartitionKey(tenant, callset_id))))
+            made = [(GRAPH, *entry) for entry in loaded.items()] + [(EXPLANATIONS, *entry) for entry in told.items()]
+            for store, callset_id, (digest, rows) in made:
                 if callset_id in gone:
                     continue
                 connection.execute(
                     sa.insert(loads).values(
                         load_id=str(uuid7()),
-                        store=GRAPH,
+                        store=store,
                         tenant=tenant,
                         callset_id=callset_id,
                         digest=digest,
@@ -221,7 +251,8 @@ class Loads:
                         started_at=now,
                     )
                 )
-                _unqueue(connection, tenant, [callset_id], digest)
+                if store == GRAPH:
+                    _unqueue(connection, tenant, [callset_id], digest)
             held_callsets = sa.select(sa.func.count()).where(
                 loads.c.store == GRAPH, loads.c.tenant == tenant, loads.c.state == "current"
             )

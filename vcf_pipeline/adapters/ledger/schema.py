@@ -63,6 +63,7 @@ claims = sa.Table(
     sa.Column("generation", sa.Integer, primary_key=True),
     sa.Column("publish_id", sa.String(36), nullable=False),
     sa.Column("settings_fingerprint", sa.String(16), nullable=False),
+    sa.Column("owner", sa.String(32), nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("claimed_at", sa.Float, nullable=False),
 )
@@ -200,6 +201,7 @@ ai_claims = sa.Table(
     metadata,
     sa.Column("tenant", sa.String(39), primary_key=True),
     sa.Column("subject", sa.String(32), primary_key=True),
+    sa.Column("owner", sa.String(32), nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("claimed_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
@@ -224,8 +226,18 @@ ai_calls = sa.Table(
     sa.Column("latency_ms", sa.Integer, nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float),
 )
 sa.Index("ai_calls_by_day", ai_calls.c.tenant, ai_calls.c.day)
 sa.Index("ai_calls_by_state", ai_calls.c.state, ai_calls.c.provider)
 sa.Index("ai_calls_by_start", ai_calls.c.provider, ai_calls.c.started_at)
+
+ai_days = sa.Table(
+    "ai_days",
+    metadata,
+    sa.Column("tenant", sa.String(39), primary_key=True),
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("gone_microusd", sa.BigInteger, nullable=False),
+    sa.Column("open_microusd", sa.BigInteger, nullable=False),
+)

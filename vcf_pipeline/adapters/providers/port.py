@@ -5,22 +5,37 @@ Not here: which provider is asked (router.py); where the books are kept (adapter
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from vcf_pipeline.domain.annotation.brief import Brief
 from vcf_pipeline.domain.annotation.prompts import Message
+from vcf_pipeline.domain.annotation.spending import Bought, Entry, Written
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a provider answered. Tokens as it counts them. latency_ms: from sending to the last byte."""
+    """What a provider answered. Tokens as it counts them. latency_ms: from sending to the last byte.
+
+    kept_tokens: those of input_tokens that it kept for reuse and bills as such.
+    """
 
     text: str
     model: str
     input_tokens: int
     output_tokens: int
     latency_ms: int
+    kept_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A brief to be explained. tier: 1–4, the lower the earlier."""
+
+    brief: Brief
+    tier: int
 
 
 class Provider(Protocol):
@@ -34,6 +49,11 @@ class Provider(Protocol):
     @property
     def model(self) -> str: ...
 
+    @property
+    def extra_bytes(self) -> int:
+        """Of what goes with the messages of every question and may be billed, as the schema of the answer."""
+        ...
+
     async def ask(self, messages: Sequence[Message], *, max_output_tokens: int, timeout_s: float) -> Reply:
         """One call, never retried here.
 
@@ -44,4 +64,33 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Give connections back; nothing may be asked after it."""
+        ...
+
+
+class Books(Protocol):
+    """Durable, shared by all processes: what was bought, what is under way, what it cost. Used from one loop.
+
+    Any method may raise StoreUnavailable.
+    """
+
+    async def find(
+        self, tenant: str, subjects: Sequence[str], models: Sequence[tuple[str, str]], prompt_version: str
+    ) -> dict[str, list[Bought]]:
+        """Answers by subject that were bought before from one of the (provider, model); none for the others."""
+        ...
+
+    def write(self, *entries: Entry) -> asyncio.Future[list[Written]]:
+        """All or none of them, in this order, after all that was asked for before; what became of each, in order.
+
+        Durable when the future is done; written whether anybody waits for it or not. A Reserve after a Claim that was
+        not given is not asked.
+        """
+        ...
+
+    def count_hits(self, found: Sequence[Bought]) -> None:
+        """These were used again; written when there is time."""
+        ...
+
+    async def close(self) -> None:
+        """What is waiting is written, claims of this process are given back."""
         ...

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from vcf_pipeline.adapters.objects import make_private_dir
 from vcf_pipeline.domain.errors import PipelineError, StoreUnavailable
 from vcf_pipeline.domain.identity import check_tenant
-from vcf_pipeline.domain.projections.graph_rows import ALL_UP_TO_ALLELES, EDGES, NODES, GraphRows
+from vcf_pipeline.domain.projections.graph_rows import ALL_UP_TO_ALLELES, EDGES, NODES, GraphRows, explained_edges
 
 FOLDER = "_graph"
 FILE = "graph.kuzu"
@@ -29,12 +29,24 @@ EDGES_A_COPY = 200_000
 """One COPY holds all its edges in the buffer pool: 1.8 million overflow 256 MiB; cut, they take no longer."""
 MAX_DATABASE_BYTES = 1 << 38
 """Address space that Kuzu reserves; its default of 8 TiB is refused where memory is limited."""
+_EXPLANATIONS = "(c:Callset)-[r:EXPLAINED]->(:Variant) WHERE c.`key` = $callset"
 _KUZU_TYPES: dict[Any, str] = {
     pl.String: "STRING",
     pl.Int64: "INT64",
     pl.Int16: "INT16",
     pl.Int8: "INT8",
 }
+
+
+class Written(NamedTuple):
+    """path: of the version, from the root, whole on the disk. alleles: callset_id → how many of it were written.
+
+    explained: callset_id → its explained alleles in this version, of those whose explanations were written.
+    """
+
+    path: str
+    alleles: dict[str, int]
+    explained: dict[str, int]
 
 
 class KuzuGraph:
@@ -59,13 +71,14 @@ class KuzuGraph:
         base: str | None,
         kept: Collection[str],
         callsets: Iterable[GraphRows],
+        answered: Mapping[str, pl.DataFrame] | None = None,
         check: Callable[[], None] = lambda: None,
-    ) -> tuple[str, dict[str, int]]:
+    ) -> Written:
         """A new version: those callsets of `base` that are in `kept`, and `callsets`, which must not be in `kept`.
 
         name: of the new version, unique. base: relative path of the version to start from, None for an empty
-        graph. check: called between steps; what it raises stops the work. Returns the new version's path from
-        the root, whole on the disk, and callset_id → number of its alleles in it.
+        graph. answered: callset_id, which must be in `kept` → what replaces all of its explanations (ANSWER_COLUMNS).
+        check: called between steps; what it raises stops the work.
         Raises StoreUnavailable, or what `callsets` or `check` raise: then nothing is left of the new version.
         """
         folder = make_private_dir(self._tenant_folder(tenant) / name)
@@ -74,20 +87,23 @@ class KuzuGraph:
             if base is not None and is_whole:
                 self._copy(base, folder)
             with open_graph(folder / FILE, buffer_pool_bytes=self.buffer_pool_bytes) as graph:
-                if not is_whole:
-                    _make_tables(graph)
+                _make_tables(graph)
                 if base is not None and not is_whole:
                     self._copy_part(base, graph, kept, check)
-                counts = {}
+                counts, explained = {}, {}
                 for rows in callsets:
                     check()
                     counts[rows.callset_id] = _add(graph, rows, check)
+                    explained[rows.callset_id] = rows.edges["EXPLAINED"].height
+                for callset_id, frame in (answered or {}).items():
+                    check()
+                    explained[callset_id] = _explain(graph, callset_id, frame, check)
                 graph.execute("CHECKPOINT")
             _flush(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return str((folder / FILE).relative_to(self.root)), counts
+        return Written(str((folder / FILE).relative_to(self.root)), counts, explained)
 
     def callsets(self, path: str) -> set[str]:
         """callset_ids that the version at this relative path holds."""
@@ -175,12 +191,13 @@ class _Mapped:
 
 
 def _make_tables(graph: Any) -> None:
+    """Those that are not there: a copy of an older version may lack one."""
     for name, columns in NODES.items():
         worded = ", ".join(f"`{column}` {_KUZU_TYPES[dtype]}" for column, dtype in columns.items())
-        graph.execute(f"CREATE NODE TABLE {name}({worded}, PRIMARY KEY(`key`))")
+        graph.execute(f"CREATE NODE TABLE IF NOT EXISTS {name}({worded}, PRIMARY KEY(`key`))")
     for name, (source, target, columns) in EDGES.items():
         worded = "".join(f", `{column}` {_KUZU_TYPES[dtype]}" for column, dtype in columns.items())
-        graph.execute(f"CREATE REL TABLE {name}(FROM {source} TO {target}{worded})")
+        graph.execute(f"CREATE REL TABLE IF NOT EXISTS {name}(FROM {source} TO {target}{worded})")
 
 
 def _add(graph: Any, rows: GraphRows, check: Callable[[], None]) -> int:
@@ -195,7 +212,28 @@ def _add(graph: Any, rows: GraphRows, check: Callable[[], None]) -> int:
     n_alleles = int(rows_of(graph, counted, {"callset": rows.callset_id})[0][0])
     if n_alleles != rows.n_alleles:
         raise StoreUnavailable(where="Kuzu", expected=f"{rows.n_alleles:,} alleles", got=f"{n_alleles:,}")
+    _check_explained(graph, rows.callset_id, rows.edges["EXPLAINED"].height)
     return n_alleles
+
+
+def _explain(graph: Any, callset_id: str, answered: pl.DataFrame, check: Callable[[], None]) -> int:
+    """The callset's explanations replaced; the number of them in the graph, counted there.
+
+    Kuzu's own DELETE is fast enough for edges as few as these (3,000 of 150,000: 0.2 s), and leaves keys alone.
+    """
+    graph.execute(f"MATCH {_EXPLANATIONS} DELETE r", {"callset": callset_id})
+    _check_explained(graph, callset_id, 0)
+    edges = explained_edges(answered, _edges(graph, "CONTAINS", callset_id))
+    _copy_edges(graph, "EXPLAINED", edges, check)
+    return _check_explained(graph, callset_id, edges.height)
+
+
+def _check_explained(graph: Any, callset_id: str, expected: int) -> int:
+    counted = f"MATCH {_EXPLANATIONS} RETURN count(*)"
+    found = int(rows_of(graph, counted, {"callset": callset_id})[0][0])
+    if found != expected:
+        raise StoreUnavailable(where="Kuzu", expected=f"{expected:,} explanations", got=f"{found:,}")
+    return found
 
 
 def _copy_new_nodes(graph: Any, name: str, frame: pl.DataFrame) -> None:
@@ -221,24 +259,17 @@ def _copy_edges(graph: Any, name: str, frame: pl.DataFrame, check: Callable[[], 
 def _read_callset(graph: Any, callset_id: str) -> GraphRows:
     """A callset as it lies in a graph, to be copied into another one."""
 
-    def frame(cypher: str, columns: Iterable[str], types: dict[str, Any]) -> pl.DataFrame:
-        result = pl.DataFrame(graph.execute(cypher, {"callset": callset_id}).get_as_arrow())
-        result.columns = list(columns)
-        return result.cast({name: types.get(name, pl.String) for name in result.columns})
-
     def nodes(name: str, pattern: str) -> pl.DataFrame:
         wanted = ", ".join(f"n.`{column}`" for column in NODES[name])
-        return frame(f"MATCH {pattern} RETURN DISTINCT {wanted}", NODES[name], dict(NODES[name]))
+        cypher = f"MATCH {pattern} RETURN DISTINCT {wanted}"
+        return _frame(graph, cypher, callset_id, NODES[name])
 
     def edges(name: str) -> pl.DataFrame:
-        source, target, columns = EDGES[name]
-        owner = "a.`key`" if source == "Callset" else "r.`callset_id`"
-        wanted = ", ".join(["a.`key`", "b.`key`", *(f"r.`{column}`" for column in columns)])
-        cypher = f"MATCH (a:{source})-[r:{name}]->(b:{target}) WHERE {owner} = $callset RETURN {wanted}"
-        return frame(cypher, ["from", "to", *columns], dict(columns))
+        return _edges(graph, name, callset_id)
 
     contains = edges("CONTAINS")
     callset = nodes("Callset", "(n:Callset) WHERE n.`key` = $callset")
+    tables = {row[0] for row in rows_of(graph, "CALL show_tables() RETURN name")}
     return GraphRows(
         callset_id=callset_id,
         scope="linked" if callset["scope"][0] == "linked" else "all",
@@ -250,9 +281,29 @@ def _read_callset(graph: Any, callset_id: str) -> GraphRows:
             "Gene": nodes("Gene", "(:Variant)-[r:IN_GENE]->(n:Gene) WHERE r.callset_id = $callset"),
             "Condition": nodes("Condition", "(:Variant)-[r:HAS_CLAIM]->(n:Condition) WHERE r.callset_id = $callset"),
         },
-        edges={"CONTAINS": contains, "IN_GENE": edges("IN_GENE"), "HAS_CLAIM": edges("HAS_CLAIM")},
+        edges={
+            "CONTAINS": contains,
+            "IN_GENE": edges("IN_GENE"),
+            "HAS_CLAIM": edges("HAS_CLAIM"),
+            "EXPLAINED": edges("EXPLAINED") if "EXPLAINED" in tables else explained_edges(None, contains),
+        },
         carries=iter([edges("CARRIES")]),
     )
+
+
+def _edges(graph: Any, name: str, callset_id: str) -> pl.DataFrame:
+    """from, to and the columns of EDGES, of one callset."""
+    source, target, columns = EDGES[name]
+    owner = "a.`key`" if source == "Callset" else "r.`callset_id`"
+    wanted = ", ".join(["a.`key`", "b.`key`", *(f"r.`{column}`" for column in columns)])
+    cypher = f"MATCH (a:{source})-[r:{name}]->(b:{target}) WHERE {owner} = $callset RETURN {wanted}"
+    return _frame(graph, cypher, callset_id, {"from": pl.String, "to": pl.String, **columns})
+
+
+def _frame(graph: Any, cypher: str, callset_id: str, columns: Mapping[str, Any]) -> pl.DataFrame:
+    result = pl.DataFrame(graph.execute(cypher, {"callset": callset_id}).get_as_arrow())
+    result.columns = list(columns)
+    return result.cast({name: columns[name] for name in result.columns})
 
 
 def _flush(folder: Path) -> None:

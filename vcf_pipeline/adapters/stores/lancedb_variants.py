@@ -7,17 +7,23 @@ adding under a new load_id and deleting the old one does not.
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from vcf_pipeline.adapters.objects import make_private_dir
+from vcf_pipeline.adapters.stores.lance import (
+    FOLDER,
+    OLD_VERSIONS_KEPT,
+    connect,
+    literal,
+    mapped,
+    open_or_none,
+    retried,
+)
 from vcf_pipeline.domain.errors import PermanentError, PipelineError, StoreUnavailable
 from vcf_pipeline.domain.identity import check_tenant
 from vcf_pipeline.domain.projections.search_rows import SEARCH_ROWS
@@ -26,15 +32,11 @@ from vcf_pipeline.domain.query import Condition
 if TYPE_CHECKING:
     import pyarrow as pa
 
-T = TypeVar("T")
-
-FOLDER = "_lancedb"
 TABLE = "variants"
 ROW_ADDRESS = "_rowid"
 """Where a row lies in one snapshot; another snapshot may have it elsewhere."""
 ROWS_WORTH_AN_INDEX = 100_000
 FRAGMENTS_WORTH_A_MERGE = 16
-OLD_VERSIONS_KEPT = timedelta(hours=1)  # longer than any query; a reader's snapshot must not lose its files
 _INDEXES = {
     "callset_id": "BITMAP",
     "load_id": "BITMAP",
@@ -44,7 +46,6 @@ _INDEXES = {
     "tier": "BTREE",
 }
 _BATCH_ROWS = 16_384
-_ATTEMPTS = 12
 _OPERATORS = {"=": "=", "<=": "<=", ">=": ">="}
 
 
@@ -56,7 +57,7 @@ class LanceSnapshot:
 
     def count(self, conditions: Sequence[Condition] = (), hidden: Sequence[str] = ()) -> int:
         """Rows that meet all conditions and belong to no hidden load."""
-        with _mapped():
+        with mapped():
             return int(self._table.count_rows(where_clause(conditions, hidden) or None))
 
     def scan(
@@ -64,11 +65,11 @@ class LanceSnapshot:
     ) -> Iterator[pl.DataFrame]:
         """Frames of the columns and ROW_ADDRESS, in no order; memory is one batch."""
         clause = where_clause(conditions, hidden)
-        with _mapped():
+        with mapped():
             asked = self._table.search().select(list(columns)).with_row_id(True)
             batches = (asked.where(clause) if clause else asked).to_batches(_BATCH_ROWS)
         while True:
-            with _mapped():
+            with mapped():
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -78,7 +79,7 @@ class LanceSnapshot:
         """The rows at these addresses of this snapshot, in the addresses' order."""
         if not addresses:
             return pl.DataFrame(schema={name: SEARCH_ROWS[name] for name in columns})
-        with _mapped():
+        with mapped():
             taken = self._table.take_row_ids(list(addresses)).select(list(columns)).with_row_id().to_arrow()
         frame = pl.DataFrame(taken)
         order = pl.DataFrame({ROW_ADDRESS: pl.Series(addresses, dtype=pl.UInt64)})
@@ -102,7 +103,7 @@ class LanceVariants:
         feed = _Feed(frames, load_id, schema)
         table = self._table_made(tenant)
         try:
-            with _mapped():
+            with mapped():
                 table.add(pa.RecordBatchReader.from_batches(schema, feed.batches()))
         except PipelineError:
             # the vendor tells an error of the rows as a text of its own
@@ -127,7 +128,7 @@ class LanceVariants:
             table.checkout_latest()
             table.delete(clause)
 
-        _retried(delete)
+        retried(delete)
 
     def snapshot(self, tenant: str) -> LanceSnapshot | None:
         """The table as it is now; None where nothing was ever loaded."""
@@ -160,7 +161,7 @@ class LanceVariants:
         table = self._table_or_none(tenant)
         if table is None:
             return False
-        with _mapped():
+        with mapped():
             fragments = table.stats()["fragment_stats"]["num_small_fragments"]
         return fragments >= FRAGMENTS_WORTH_A_MERGE and self.optimize(tenant)
 
@@ -185,11 +186,11 @@ class LanceVariants:
                 table.create_index(column, config=Bitmap() if kind == "BITMAP" else BTree())
 
         try:
-            with _mapped():
+            with mapped():
                 n_rows = table.count_rows()
             for column, kind in _INDEXES.items() if n_rows >= ROWS_WORTH_AN_INDEX else ():
-                _retried(lambda column=column, kind=kind: index(column, kind))  # type: ignore[misc]
-            _retried(merge)
+                retried(lambda column=column, kind=kind: index(column, kind))  # type: ignore[misc]
+            retried(merge)
         except StoreUnavailable as error:
             if error.data.get("is_conflict"):
                 return False
@@ -200,17 +201,7 @@ class LanceVariants:
         return self.root / check_tenant(tenant) / FOLDER
 
     def _table_or_none(self, tenant: str) -> Any | None:
-        folder = self._folder(tenant)
-        if not (folder / f"{TABLE}.lance").is_dir():
-            return None
-        with _mapped():
-            try:
-                return _connect(folder).open_table(TABLE)
-            except ValueError as error:
-                # the folder exists before its first version does
-                if "not found" in str(error):
-                    return None
-                raise
+        return open_or_none(self._folder(tenant), TABLE)
 
     def _table_made(self, tenant: str) -> Any:
         """The tenant's table, made when it is missing; several may make it at once."""
@@ -218,7 +209,7 @@ class LanceVariants:
         if found is not None:
             return found
         folder = make_private_dir(self._folder(tenant))
-        return _retried(lambda: _connect(folder).create_table(TABLE, schema=_arrow_schema(), exist_ok=True))
+        return retried(lambda: connect(folder).create_table(TABLE, schema=_arrow_schema(), exist_ok=True))
 
 
 class _Feed:
@@ -248,7 +239,7 @@ def where_clause(conditions: Sequence[Condition], hidden: Sequence[str] = ()) ->
     """
     parts = [_worded(condition) for condition in conditions]
     if hidden:
-        parts.append(f"load_id NOT IN ({', '.join(map(_literal, hidden))})")
+        parts.append(f"load_id NOT IN ({', '.join(map(literal, hidden))})")
     return " AND ".join(parts)
 
 
@@ -259,20 +250,15 @@ def _worded(condition: Condition) -> str:
     column = f"`{name}`"
     if condition.operator in ("in", "in or null"):
         members = value if isinstance(value, tuple) else (value,)
-        worded = f"{column} IN ({', '.join(map(_literal, members))})" if members else "FALSE"
+        worded = f"{column} IN ({', '.join(map(literal, members))})" if members else "FALSE"
+    elif condition.operator == "has":
+        # joined by `;`, which no text of the column holds; equality of texts, so that no character means another
+        worded = f"array_has(string_to_array({column}, ';'), {literal(str(value))})"
     elif isinstance(value, tuple):
         raise PermanentError(where=f"query, {name}", expected="one value", got=f"{len(value)} values")
     else:
-        worded = f"{column} {_OPERATORS[condition.operator.removesuffix(' or null')]} {_literal(value)}"
+        worded = f"{column} {_OPERATORS[condition.operator.removesuffix(' or null')]} {literal(value)}"
     return f"({worded} OR {column} IS NULL)" if condition.operator.endswith(" or null") else worded
-
-
-def _literal(value: str | float) -> str:
-    if isinstance(value, str):
-        if not value.isprintable():
-            raise PermanentError(where="query", expected="printable text", got=repr(value[:40]))
-        return "'" + value.replace("'", "''") + "'"
-    return repr(float(value)) if isinstance(value, float) else str(int(value))
 
 
 def best_rows(frames: Iterator[pl.DataFrame], order: Sequence[str], limit: int) -> pl.DataFrame:
@@ -299,40 +285,3 @@ def _arrow_schema() -> pa.Schema:
         kind = narrow.get(field.type, field.type) or pa.list_(pa.string())
         fields.append(pa.field(field.name, kind, nullable=field.name not in ("load_id", "row_id", "callset_id")))
     return pa.schema(fields)
-
-
-def _connect(folder: Path) -> Any:
-    import lancedb
-
-    return lancedb.connect(folder)
-
-
-def _retried(act: Callable[[], T]) -> T:
-    """`act` again while another writer's commit came first; lance itself asks for that."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            with _mapped():
-                return act()
-        except StoreUnavailable as error:
-            if not error.data.get("is_conflict") or attempt == _ATTEMPTS - 1:
-                raise
-            time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311 - to part writers, not to hide from any
-    raise AssertionError("unreachable")
-
-
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """LanceDB's errors as ours: RuntimeError and OSError with a text, ValueError for a bad filter."""
-    try:
-        yield
-    except (RuntimeError, OSError) as error:
-        text = str(error).partition(", /")[0]  # what follows is a path in the vendor's build
-        is_conflict = "conflict" in text.lower() or "already exists" in text.lower()
-        raise StoreUnavailable(
-            where="LanceDB",
-            got=text[:300] or type(error).__name__,
-            repair="Try again.",
-            is_conflict=is_conflict,
-        ) from error
-    except ValueError as error:
-        raise PermanentError(where="LanceDB", got=str(error)[:300], code="STORE_REFUSED") from error

@@ -37,6 +37,10 @@ TRIAGE_COLUMNS = [
 ]
 """What is read of the table `triaged`."""
 GENOTYPE_COLUMNS = ["record_no", "gt"]
+ANSWER_COLUMNS = [
+    *("record_no", "alt_index", "tier", "significance_label", "reading", "provider", "model", "summary"),
+]
+"""What is read of the table of `ai_annotations`, where the status is annotated."""
 
 NODES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
     "Callset": {"key": pl.String, "label": pl.String, "assembly": pl.String, "scope": pl.String},
@@ -70,8 +74,20 @@ EDGES: dict[str, tuple[str, str, dict[str, pl.DataType | type[pl.DataType]]]] = 
         "Condition",
         {"callset_id": pl.String, "source": pl.String, "significance": pl.String, "stars": pl.Int8},
     ),
+    "EXPLAINED": (
+        "Callset",
+        "Variant",
+        {
+            "tier": pl.Int8,
+            "significance_label": pl.String,
+            "reading": pl.String,
+            "provider": pl.String,
+            "model": pl.String,
+            "summary": pl.String,
+        },
+    ),
 }
-"""Each edge table: from, to, its further columns. Every edge names its callset, CONTAINS by `from`."""
+"""Each edge table: from, to, its further columns. Every edge names its callset, those from a Callset by `from`."""
 TABLE_MEANINGS: dict[str, str] = {
     "Callset": "one file's variants as they were loaded",
     "Sample": "a sample of a callset",
@@ -82,6 +98,7 @@ TABLE_MEANINGS: dict[str, str] = {
     "CARRIES": "the sample's call has the variant",
     "IN_GENE": "the variant's worst consequence is in the gene",
     "HAS_CLAIM": "somebody claims this significance of the variant for the condition",
+    "EXPLAINED": "the variant of this callset is explained in words; a triage, not a diagnosis",
 }
 """For people: what the asset catalogue says of a node or edge table."""
 GRAPH_MEANINGS: dict[str, str] = {
@@ -140,8 +157,11 @@ def graph_rows(
     variants: Iterator[pl.DataFrame],
     triaged: Iterator[pl.DataFrame],
     genotypes: Iterator[pl.DataFrame],
+    answered: pl.DataFrame | None = None,
 ) -> GraphRows:
     """Nodes and edges of one callset. Frames with the columns named above, sorted by record.
+
+    answered: ANSWER_COLUMNS of the alleles that are explained, None where none is.
 
     Memory: the alleles in scope (20 to 30 thousand) and one frame of genotypes.
     A callset of unknown assembly shares no variant with another one: equal coordinates would mean nothing.
@@ -200,9 +220,27 @@ def graph_rows(
         scope=scope,
         n_alleles=alleles.height,
         nodes=nodes,
-        edges={"CONTAINS": contains, "IN_GENE": in_gene, "HAS_CLAIM": claims},
+        edges={
+            "CONTAINS": contains,
+            "IN_GENE": in_gene,
+            "HAS_CLAIM": claims,
+            "EXPLAINED": explained_edges(answered, contains),
+        },
         carries=carrier_edges(alleles, genotypes, sample_keys, callset_id),
     )
+
+
+def explained_edges(answered: pl.DataFrame | None, contains: pl.DataFrame) -> pl.DataFrame:
+    """EXPLAINED edges: from (callset), to (variant) and the columns of EDGES; an answer out of scope has none.
+
+    answered: ANSWER_COLUMNS. contains: from, to, record_no, alt_index of the callset's CONTAINS edges.
+    """
+    columns = EDGES["EXPLAINED"][2]
+    if answered is None:
+        return pl.DataFrame(schema={"from": pl.String, "to": pl.String, **columns})
+    places = contains.select("from", "to", "record_no", "alt_index")
+    joined = answered.join(places, on=["record_no", "alt_index"], how="inner", maintain_order="left")
+    return joined.select("from", "to", *(pl.col(name).cast(dtype) for name, dtype in columns.items()))
 
 
 def carrier_edges(

@@ -177,12 +177,13 @@ def _asks_for_a_run(announced: Event, progress: Progress) -> bool:
 
 
 def stage_progress(
-    event: StageEvent, *, generation: int | None, current: str, done: str, has_run: bool, has_failed: bool = False
+    event: StageEvent, *, generation: int | None, current: str, done: str, has_run: bool, attempts: int = 0
 ) -> Progress:
     """How far control is with what an event of a stage asks for.
 
     generation: the callset's, None for one that is unknown or forgotten. current: digest of the manifest that the
     event is about, as it is now. done: digest of the one that the stage's result was made from, "" without a result.
+    attempts: failed tries of it.
     An event about another generation, or about a manifest that was replaced since, is no longer anybody's business:
     the new one has an event of its own.
     """
@@ -192,7 +193,7 @@ def stage_progress(
         return Progress("done", generation, done)
     if has_run:
         return Progress("in_flight", generation)
-    return Progress("range_failed" if has_failed else "none", generation)
+    return Progress("range_failed" if attempts else "none", generation, attempts=attempts)
 
 
 def _missing(keys: Sequence[str], partitions: Sequence[str]) -> list[str]:

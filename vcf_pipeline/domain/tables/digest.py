@@ -2,7 +2,8 @@
 
 Per row a 128-bit hash of the table's name and its non-null (column name, value) pairs, summed mod 2^128. So it does not
 see the order of rows or columns, the cuts between batches, a column that is all null or absent, the width of a number,
-or the padding of `gt`. `row_id` is left out: it is made on the spot and says where rows are kept, not what they hold.
+or the padding of `gt`. `row_id` is left out: it is made on the spot and says where rows lie, not what they hold. So
+are the columns of `ai_annotations` that say what an answer cost this time.
 
 Values: a whole number hashes as an integer whatever its dtype, another number by its float32 (htslib's precision), a
 text by its bytes, a list by its length and the place of its non-null elements, a struct by its fields' names. `gt`
@@ -25,7 +26,7 @@ import pyarrow as pa
 from vcf_pipeline.domain.kernel import kernel
 from vcf_pipeline.domain.tables.schemas import NO_ALLELE
 
-EXCLUDED = frozenset({"row_id"})
+EXCLUDED = frozenset({"row_id", "cost_microusd", "latency_ms", "cache_hit"})
 CALLS = frozenset({"gt", "phased"})
 PREFIX = "d1:"
 _MODULUS = 1 << 128

@@ -57,7 +57,7 @@ def contents(store: KuzuGraph, path: str) -> dict[str, list[list[Any]]]:
 
 
 def test_a_version_holds_a_callset_in_one_file_that_nobody_may_write(store: KuzuGraph) -> None:
-    path, rows = store.write_version("default", name="v1", base=None, kept=(), callsets=[made_callset(A)])
+    path, rows, _ = store.write_version("default", name="v1", base=None, kept=(), callsets=[made_callset(A)])
     assert rows == {A: 20}
     assert [found.name for found in store.path(path).parent.iterdir()] == ["graph.kuzu"]
     assert stat.S_IMODE(store.path(path).stat().st_mode) == 0o400

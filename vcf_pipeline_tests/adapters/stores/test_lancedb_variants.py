@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from vcf_pipeline.adapters.stores import lancedb_variants
+from vcf_pipeline.adapters.stores import lance, lancedb_variants
 from vcf_pipeline.adapters.stores.lancedb_variants import (
     ROW_ADDRESS,
     LanceVariants,
@@ -176,7 +176,7 @@ def test_writers_in_several_processes_make_one_table_and_lose_nothing(tmp_path: 
 def test_every_error_of_the_vendor_becomes_one_of_ours(
     error: Exception, kind: type[Exception], is_conflict: bool | None
 ) -> None:
-    with pytest.raises(kind) as caught, lancedb_variants._mapped():
+    with pytest.raises(kind) as caught, lance.mapped():
         raise error
     assert caught.value.data.get("is_conflict") is is_conflict  # type: ignore[attr-defined]
 

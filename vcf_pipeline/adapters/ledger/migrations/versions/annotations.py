@@ -1,4 +1,5 @@
-"""0003: sources of evidence, how far the annotation of each callset is, answers that were bought, calls and claims."""
+"""0003: sources of evidence, how far the annotation of each callset is, answers that were bought,
+calls, claims, and what each day has cost."""
 
 from __future__ import annotations
 
@@ -60,6 +61,7 @@ def upgrade() -> None:
         "ai_claims",
         sa.Column("tenant", sa.String(length=39), nullable=False),
         sa.Column("subject", sa.String(length=32), nullable=False),
+        sa.Column("owner", sa.String(length=32), nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("claimed_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
@@ -83,9 +85,18 @@ def upgrade() -> None:
         sa.Column("latency_ms", sa.Integer(), nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("started_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
         sa.Column("ended_at", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("call_id"),
     )
     op.create_index("ai_calls_by_day", "ai_calls", ["tenant", "day"], unique=False)
     op.create_index("ai_calls_by_state", "ai_calls", ["state", "provider"], unique=False)
     op.create_index("ai_calls_by_start", "ai_calls", ["provider", "started_at"], unique=False)
+    op.create_table(
+        "ai_days",
+        sa.Column("tenant", sa.String(length=39), nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("gone_microusd", sa.BigInteger(), nullable=False),
+        sa.Column("open_microusd", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "day"),
+    )

@@ -1,0 +1,209 @@
+"""The books of calls and answers, written in groups: one thread a process, one transaction for all that waits.
+
+A commit is a flush to the disk, as long as tens of entries take to write: what is asked for while one is under way is
+written together by the next. Not here: what an entry means (answers.py, calls.py, domain/annotation/spending.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vcf_pipeline.adapters.ledger.answers import Answers, Claims, Gone, add_hits, give_back_claims, store_answers
+from vcf_pipeline.adapters.ledger.calls import Reservations, lock
+from vcf_pipeline.adapters.ledger.database import Database
+from vcf_pipeline.adapters.ledger.holder import Holder
+from vcf_pipeline.domain.annotation.spending import (
+    Bought,
+    Claim,
+    Claimed,
+    Entry,
+    Grant,
+    Release,
+    Reserve,
+    Settle,
+    Written,
+)
+from vcf_pipeline.domain.errors import StoreUnavailable
+
+_GROUPS_AT_A_TIME = 500
+_LAST_WORDS_S = 60.0
+
+
+@dataclass
+class _Group:
+    entries: tuple[Entry, ...]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[list[Written]]
+
+
+class _Lookup(Answers):
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+
+class LedgerBooks:
+    """Implements the Books of adapters/providers/port.py on the ledger's database.
+
+    commits, groups: how many transactions there were, and how many groups of entries they wrote.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._owner = uuid.uuid4().hex
+        self._gone = Gone()
+        self._reaped_at: list[float] = []
+        self._waiting: deque[_Group] = deque()
+        self._hits: Counter[tuple[str, str, str, str]] = Counter()
+        self._wake = threading.Condition()
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+        self.commits, self.groups = 0, 0
+
+    async def find(
+        self, tenant: str, subjects: Sequence[str], models: Sequence[tuple[str, str]], prompt_version: str
+    ) -> dict[str, list[Bought]]:
+        return await asyncio.to_thread(_Lookup(self._database).find_answers, tenant, subjects, models, prompt_version)
+
+    def write(self, *entries: Entry) -> asyncio.Future[list[Written]]:
+        loop = asyncio.get_running_loop()
+        group = _Group(entries, loop, loop.create_future())
+        with self._wake:
+            if self._is_closed:
+                raise StoreUnavailable(where="books of calls", expected="open ones", got="closed ones")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep_books, daemon=True, name="books of calls")
+                self._thread.start()
+            self._waiting.append(group)
+            self._wake.notify()
+        return group.future
+
+    def count_hits(self, found: Sequence[Bought]) -> None:
+        with self._wake:
+            self._hits.update((one.tenant, one.subject, one.model, one.prompt_version) for one in found)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.close_now)
+
+    def close_now(self) -> None:
+        """`close`, for who has no loop."""
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join(_LAST_WORDS_S)
+        if self._thread is not None or self._hits:
+            with self._database.writing() as connection:
+                give_back_claims(connection, self._owner)
+                add_hits(connection, self._taken_hits(), self._database.now(connection))
+
+    def _keep_books(self) -> None:
+        me = Holder.of_this_process()
+        while True:
+            with self._wake:
+                while not self._waiting and not self._is_closed:
+                    self._wake.wait()
+                if not self._waiting:
+                    return
+                groups = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUPS_AT_A_TIME))]
+            hits = self._taken_hits()
+            try:
+                written: list[list[Written]] | BaseException = self._write_all(groups, hits, me)
+            except BaseException as error:
+                written = error
+                with self._wake:
+                    self._hits.update(hits)
+            self._tell(groups, written)
+
+    def _write_all(
+        self, groups: Sequence[_Group], hits: dict[tuple[str, str, str, str], int], me: Holder
+    ) -> list[list[Written]]:
+        with self._database.writing() as connection:
+            lock(connection)
+            now = self._database.now(connection)
+            entries = [entry for group in groups for entry in group.entries]
+            claims = Claims(connection, self._owner, me, self._gone, now)
+            claims.read(
+                [one for one in entries if isinstance(one, Claim)],
+                (one for one in entries if isinstance(one, Release)),
+            )
+            calls = Reservations(connection, me, self._gone, self._reaped_at, now)
+            calls.read(
+                [one for one in entries if isinstance(one, Reserve)],
+                (one for one in entries if isinstance(one, Settle)),
+            )
+            bought = [one for one in entries if isinstance(one, Bought)]
+            written = [_written(group.entries, claims, calls) for group in groups]
+            claims.write()
+            calls.write()
+            store_answers(connection, bought, now)
+            add_hits(connection, hits, now)
+        self.commits += 1
+        self.groups += len(groups)
+        return written
+
+    def _taken_hits(self) -> dict[tuple[str, str, str, str], int]:
+        with self._wake:
+            hits = dict(self._hits)
+            self._hits.clear()
+        return hits
+
+    def _tell(self, groups: Sequence[_Group], written: list[list[Written]] | BaseException) -> None:
+        """One visit to each loop, for all that waits there."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Written]], int]]] = {}
+        for at, group in enumerate(groups):
+            by_loop.setdefault(group.loop, []).append((group.future, at))
+        for loop, futures in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_resolver(futures, written))
+            except RuntimeError:
+                continue  # that loop is over: nobody waits there any more, and what was written stays
+
+
+def _resolver(
+    futures: Sequence[tuple[asyncio.Future[list[Written]], int]], written: list[list[Written]] | BaseException
+) -> Callable[[], None]:
+    def resolve() -> None:
+        for future, at in futures:
+            if future.done():
+                continue
+            if isinstance(written, BaseException):
+                future.set_exception(written)
+            else:
+                future.set_result(written[at])
+
+    return resolve
+
+
+def _written(entries: Sequence[Entry], claims: Claims, calls: Reservations) -> list[Written]:
+    """What becomes of one group, in its order. A claim for a call that may not be made is not kept."""
+    told: list[Written] = []
+    fresh: Claim | None = None
+    is_refused = False
+    for entry in entries:
+        match entry:
+            case Claim():
+                was_mine = claims.is_mine(entry)
+                claimed: Claimed = claims.claim(entry)
+                is_refused = is_refused or not claimed.is_ours
+                fresh = entry if claimed.is_ours and not was_mine else None
+                told.append(claimed)
+            case Reserve():
+                grant = Grant.NOT_ASKED if is_refused else calls.reserve(entry)
+                if fresh is not None and grant is not Grant.GRANTED:
+                    claims.release(Release(fresh.tenant, fresh.subject))
+                told.append(grant)
+            case Settle():
+                calls.settle(entry)
+                told.append(None)
+            case Bought():
+                claims.note(entry)
+                told.append(None)
+            case Release():
+                claims.release(entry)
+                told.append(None)
+    return told

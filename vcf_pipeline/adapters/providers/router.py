@@ -1,0 +1,397 @@
+"""Briefs → what became of each: cached, asked of one or several providers in turn, or explained by rules.
+
+Bounded whatever the number of briefs: so many are under way, the others wait in the caller's iterator. Not here: one
+attempt (attempts.py); whom to ask first (domain/annotation/provider_choice.py); threads (explainer.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+from vcf_pipeline.adapters.providers.attempts import Asking, Attempt, Attempts, Member, given_of
+from vcf_pipeline.adapters.providers.port import Books, Task
+from vcf_pipeline.adapters.providers.rules import RULES, RulesAnnotator
+from vcf_pipeline.domain.annotation.answer import Answer
+from vcf_pipeline.domain.annotation.brief import Brief
+from vcf_pipeline.domain.annotation.consensus import Gathering, shown_first
+from vcf_pipeline.domain.annotation.explained import Explained, Given, Status
+from vcf_pipeline.domain.annotation.prompts import PROMPT_VERSION
+from vcf_pipeline.domain.annotation.provider_choice import Balance, next_free, order
+from vcf_pipeline.domain.annotation.spending import Bought, Claim, Claimed, Grant, Release
+
+_LOOK_AHEAD = 1024
+_AT_A_TIME = 256
+_POLL_S = 0.03
+_CLAIMED_FOR_S = 60.0
+_TRIES_A_PROVIDER = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How providers are asked; see AiSettings. names: in order of preference, `rules` at its place."""
+
+    names: tuple[str, ...]
+    balance: Balance = "preference"
+    attempt_timeout_s: float = 10.0
+    deadline_s: float = 60.0
+    hedge_after_s: float = 0.0
+    consensus: int = 1
+    fallback_to_rules: bool = True
+    budget_microusd: int = 5_000_000
+
+
+@dataclass
+class Run:
+    """One callset's briefs being explained. allowed: providers that may see the tenant's facts, in order."""
+
+    tenant: str
+    callset_id: str
+    correlation_id: str
+    allowed: tuple[str, ...]
+    emit: Callable[[Explained], Awaitable[None]]
+    is_stopping: bool = False
+    error: BaseException | None = None
+    waiting: list[tuple[int, int, Task]] = field(default_factory=list)
+    filling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_read: bool = False
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def stop(self) -> None:
+        """No new attempt; what is under way is waited for."""
+        self.is_stopping = True
+
+
+class Router:
+    """Used from one loop. read: a model's text → an Answer, or BadAnswer. tell: a line for whoever watches."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        books: Books,
+        rules: RulesAnnotator,
+        read: Callable[[str, Brief], Answer],
+        options: Options,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._members = {member.name: member for member in members}
+        self._books, self._rules, self._options = books, rules, options
+        self._attempts = Attempts(books, read, tell)
+        self._flights: dict[tuple[str, str], asyncio.Future[Explained]] = {}
+        for member in members:
+            if member.problem:
+                tell(member.problem)
+
+    # --- a run
+
+    async def explain(self, run: Run, tasks: Iterable[Task]) -> None:
+        """Emit one Explained for each task, as they come; of those that wait, the lowest tier first.
+
+        A sequence is put in the order of its tiers; of an iterator, the next thousand are. Raises StoreUnavailable
+        when what is under way has ended; what a stop left unasked is not emitted.
+        """
+        for member in self._members.values():
+            member.start_again()
+        ordered = sorted(tasks, key=lambda task: task.tier) if isinstance(tasks, Sequence) else tasks
+        source = iter(ordered)
+        width = sum(member.concurrency for member in self._asked(run)) or 1
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(width + width // 4 + 1, _LOOK_AHEAD)):
+                group.create_task(self._work(run, source))
+        await self._attempts.settled()
+        if run.error is not None:
+            raise run.error
+
+    async def settled(self) -> None:
+        """Until what was left to end by itself has ended and is written."""
+        await self._attempts.settled()
+
+    async def _work(self, run: Run, source: Iterator[Task]) -> None:
+        try:
+            while (task := await self._next(run, source)) is not None:
+                explained = await self._explained(run, task)
+                if explained is not None:
+                    await run.emit(explained)
+        except Exception as error:
+            # the others end what they are at, so that what was paid for is written
+            run.error = run.error or error
+            run.stop()
+
+    async def _next(self, run: Run, source: Iterator[Task]) -> Task | None:
+        if len(run.waiting) < _LOOK_AHEAD // 4 and not run.is_read:
+            async with run.filling:
+                while len(run.waiting) < _LOOK_AHEAD // 4 and not run.is_read and not run.is_stopping:
+                    await self._fill(run, source)
+        if run.is_stopping or not run.waiting:
+            return None
+        return heapq.heappop(run.waiting)[2]
+
+    async def _fill(self, run: Run, source: Iterator[Task]) -> None:
+        """More tasks in waiting, those that need no call answered at once."""
+        # in a thread: the caller's iterator may read a table
+        tasks = await asyncio.to_thread(lambda: list(itertools.islice(source, _AT_A_TIME)))
+        run.is_read = len(tasks) < _AT_A_TIME
+        members = self._asked(run)
+        if not members:
+            for task in tasks:
+                await run.emit(self._without_providers(run, task.brief))
+            return
+        models = [member.model for member in members]
+        subjects = [task.brief.subject for task in tasks]
+        found = await self._books.find(run.tenant, list(dict.fromkeys(subjects)), models, PROMPT_VERSION)
+        for task, subject in zip(tasks, subjects, strict=True):
+            bought = found.get(subject, [])
+            if not task.brief.facts:
+                # an answer has to cite a fact: without one nobody can give it
+                await run.emit(Explained(subject, "skipped", "NO_FACTS"))
+            elif len(bought) >= self._wanted(run):
+                await run.emit(self._from_cache(run, subject, bought))
+            else:
+                heapq.heappush(run.waiting, (task.tier, next(run.numbers), task))
+
+    # --- one brief
+
+    async def _explained(self, run: Run, task: Task) -> Explained | None:
+        """None: a stop came before it was asked. The same brief twice at a time is asked once."""
+        key = (run.tenant, task.brief.subject)
+        flight = self._flights.get(key)
+        if flight is not None:
+            first = await asyncio.shield(flight)
+            return _again(first)
+        flight = asyncio.get_running_loop().create_future()
+        self._flights[key] = flight
+        try:
+            explained = await self._asked_for(run, task.brief, key[1])
+        except BaseException as error:
+            flight.set_exception(error)
+            flight.exception()  # whoever waits is told; nobody may
+            raise
+        else:
+            flight.set_result(explained or Explained(key[1], "skipped", "STOPPED"))
+            return explained
+        finally:
+            del self._flights[key]
+
+    async def _asked_for(self, run: Run, brief: Brief, subject: str) -> Explained | None:
+        gathered = _Gathered(Gathering(run.correlation_id, subject, self._wanted(run)))
+        asking = self._asking(run, brief, subject)
+        try:
+            while not gathered.gathering.is_complete:
+                if not await self._step(run, asking, gathered):
+                    break
+        finally:
+            # what is still under way (a hedge that lost) is paid for: it ends by itself, and its answer is kept
+            for future in gathered.running:
+                self._attempts.keep(future)
+            if gathered.has_claim:
+                self._attempts.later(Release(run.tenant, subject))
+        return self._outcome(run, brief, subject, gathered)
+
+    async def _step(self, run: Run, asking: Asking, gathered: _Gathered) -> bool:
+        """Start what can be started, wait for what ends first. False: there is nothing more to be done."""
+        options = self._options
+        wanted = gathered.gathering.missing + int(gathered.is_hedging)
+        while len(gathered.running) < wanted and not run.is_stopping:
+            member = await self._chosen(run, gathered, may_wait=not gathered.running)
+            if member is None:
+                break
+            seconds = gathered.begin(monotonic(), options.deadline_s)
+            attempt = self._attempts.ask(member, asking, seconds, lambda: not run.is_stopping)
+            gathered.running[asyncio.ensure_future(attempt)] = member
+        if not gathered.running:
+            return False
+        may_hedge = options.hedge_after_s > 0 and not gathered.is_hedging
+        done, _ = await asyncio.wait(
+            gathered.running, return_when=asyncio.FIRST_COMPLETED, timeout=options.hedge_after_s if may_hedge else None
+        )
+        gathered.is_hedging = gathered.is_hedging or not done
+        for future in done:
+            member = gathered.running.pop(future)
+            await self._take(run, asking, gathered, member, future.result())
+        return True
+
+    async def _take(self, run: Run, asking: Asking, gathered: _Gathered, member: Member, attempt: Attempt) -> None:
+        gathered.add(attempt)
+        match attempt.ended:
+            case "answered" if attempt.given is not None:
+                gathered.take(run.correlation_id, asking.claim.subject, attempt.given)
+                gathered.done.add(member.name)
+                gathered.has_claim = asking.claim.wanted > 1
+            case "not ours":
+                await self._wait_for_others(run, asking, gathered, attempt.bought)
+            case "wait":
+                waited = _POLL_S if attempt.grant in (Grant.BUSY, Grant.FULL) else 10 * _POLL_S
+                if attempt.grant is Grant.RATE:
+                    member.change(member.state.cooled(monotonic(), waited))
+                await asyncio.sleep(waited)
+                gathered.ends_at += waited
+            case "failed" if attempt.reason != "RATE_LIMITED":
+                gathered.tries[member.name] = gathered.tries.get(member.name, 0) + 1
+                if gathered.tries[member.name] >= _TRIES_A_PROVIDER:
+                    gathered.done.add(member.name)
+            case "refused" | "bad" | "spent":
+                gathered.done.add(member.name)
+
+    async def _chosen(self, run: Run, gathered: _Gathered, *, may_wait: bool) -> Member | None:
+        """A member whose place and turn are taken; None: none can be asked in time, or in this run."""
+        while not run.is_stopping:
+            without = gathered.done | {member.name for member in gathered.running.values()}
+            states = [member.state for member in self._asked(run)]
+            now = monotonic()
+            candidates = [
+                self._members[state.name] for state in order(states, self._options.balance, now, without=without)
+            ]
+            free = candidates[:1] if self._options.balance == "preference" else candidates
+            taken = next((member for member in free if member.slots.take()), None)
+            if taken is None and candidates and may_wait:
+                has_place = await candidates[0].slots.wait(1.0)
+                taken = candidates[0] if has_place else None
+                if taken is not None and not taken.state.is_free(monotonic()):
+                    taken.slots.give_back()
+                    continue
+            if taken is not None:
+                taken.change(taken.state.begun(monotonic()))
+                return taken
+            if not may_wait:
+                return None
+            if not candidates:
+                at = next_free(states, now, without=without)
+                if at is None or at > gathered.last_moment(now, self._options.deadline_s):
+                    return None
+                await asyncio.sleep(min(max(at - now, 0.005), 0.05))
+        return None
+
+    async def _wait_for_others(self, run: Run, asking: Asking, gathered: _Gathered, bought: Sequence[Bought]) -> None:
+        """Another process has the claim, or has answered: its answer, or the claim when it fails or dies."""
+        while not run.is_stopping:
+            for one in bought:
+                gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True))
+                self._books.count_hits([one])
+            if gathered.gathering.is_complete:
+                return
+            await asyncio.sleep(_POLL_S)
+            gathered.ends_at += _POLL_S
+            (claimed,) = await self._books.write(asking.claim)
+            assert isinstance(claimed, Claimed)  # noqa: S101 - what the port promises of a Claim
+            bought = claimed.bought
+            if claimed.is_ours:
+                gathered.has_claim = True
+                for one in bought:
+                    gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True))
+                return
+
+    # --- what it comes to
+
+    def _outcome(self, run: Run, brief: Brief, subject: str, gathered: _Gathered) -> Explained | None:
+        calls, cost = gathered.calls, gathered.cost_microusd
+        given = shown_first(gathered.gathering.given, run.allowed)
+        if given:
+            reason = "" if gathered.gathering.is_complete else "PARTIAL_CONSENSUS"
+            return Explained(subject, "annotated", reason, given, calls, cost)
+        if run.is_stopping and not gathered.reason:
+            return None
+        reason = gathered.reason or next((member.reason for member in self._asked(run) if member.reason), "")
+        reason = reason or "PROVIDER_UNAVAILABLE"
+        may_use_rules = RULES in run.allowed or (self._options.fallback_to_rules and reason != "BUDGET_SPENT")
+        by_rules = self._rules.given(brief) if may_use_rules else None
+        if by_rules is not None:
+            status: Status = "annotated"
+        else:
+            status = "skipped" if reason == "BUDGET_SPENT" else "failed"
+        given = (by_rules,) if by_rules is not None else ()
+        return Explained(subject, status, reason, given, calls, cost, gathered.text, gathered.problems)
+
+    def _without_providers(self, run: Run, brief: Brief) -> Explained:
+        """Rules were asked for, or nobody else may see the tenant's facts."""
+        subject, by_rules = brief.subject, self._rules.given(brief)
+        if by_rules is None:
+            return Explained(subject, "skipped", "NO_FACTS")
+        if run.allowed[:1] == (RULES,):
+            return Explained(subject, "annotated", "", (by_rules,))
+        problem = next((m.problem for name in run.allowed if (m := self._members.get(name)) and m.problem), "")
+        reason = "UNKNOWN_PRICE" if problem else "NOT_ALLOWED"
+        if self._options.fallback_to_rules or RULES in run.allowed:
+            return Explained(subject, "annotated", reason, (by_rules,))
+        return Explained(subject, "failed" if problem else "skipped", reason)
+
+    def _from_cache(self, run: Run, subject: str, bought: Sequence[Bought]) -> Explained:
+        used = bought[: self._wanted(run)]
+        self._books.count_hits(used)
+        given = tuple(given_of(one, is_cached=True) for one in used)
+        return Explained(subject, "annotated", "", shown_first(given, run.allowed))
+
+    def _asked(self, run: Run) -> list[Member]:
+        """Members that may be asked for this tenant, in order; whoever stands behind `rules` never is."""
+        before = itertools.takewhile(lambda name: name != RULES, run.allowed)
+        members = [self._members[name] for name in before if name in self._members]
+        return [member for member in members if not member.problem]
+
+    def _wanted(self, run: Run) -> int:
+        return min(self._options.consensus, len(self._asked(run)))
+
+    def _asking(self, run: Run, brief: Brief, subject: str) -> Asking:
+        claim = Claim(
+            tenant=run.tenant,
+            subject=subject,
+            models=tuple(member.model for member in self._asked(run)),
+            prompt_version=PROMPT_VERSION,
+            wanted=self._wanted(run),
+            seconds=2 * self._options.attempt_timeout_s + _CLAIMED_FOR_S,
+        )
+        return Asking(
+            brief=brief,
+            tenant=run.tenant,
+            callset_id=run.callset_id,
+            claim=claim,
+            budget_microusd=self._options.budget_microusd,
+            attempt_timeout_s=self._options.attempt_timeout_s,
+        )
+
+
+@dataclass
+class _Gathered:
+    """What has come of one brief so far. ends_at: of its deadline, from its first attempt on; 0 before."""
+
+    gathering: Gathering
+    running: dict[asyncio.Future[Attempt], Member] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    tries: dict[str, int] = field(default_factory=dict)
+    ends_at: float = 0.0
+    is_hedging: bool = False
+    has_claim: bool = False
+    calls: int = 0
+    cost_microusd: int = 0
+    reason: str = ""
+    text: str = ""
+    problems: tuple[str, ...] = ()
+
+    def begin(self, now: float, deadline_s: float) -> float:
+        """Seconds that are left; the clock starts with the first attempt."""
+        self.has_claim = True
+        self.ends_at = self.ends_at or now + deadline_s
+        return max(self.ends_at - now, 0.0)
+
+    def last_moment(self, now: float, deadline_s: float) -> float:
+        return self.ends_at or now + deadline_s
+
+    def add(self, attempt: Attempt) -> None:
+        self.calls += attempt.calls
+        self.cost_microusd += attempt.cost_microusd
+        self.has_claim = self.has_claim and attempt.ended != "not ours"
+        if attempt.reason and self.reason != "BAD_ANSWER":
+            self.reason = attempt.reason
+        if attempt.text and attempt.ended == "bad":
+            self.text, self.problems = attempt.text, attempt.problems
+
+    def take(self, correlation_id: str, subject: str, given: Given) -> None:
+        self.gathering, _ = self.gathering.with_answer(correlation_id, subject, given)
+
+
+def _again(explained: Explained) -> Explained:
+    """The same answer for the same brief asked at the same time: nothing was paid for it."""
+    given = tuple(replace(one, is_cached=True) if one.provider != RULES else one for one in explained.given)
+    return replace(explained, given=given, calls=0, cost_microusd=0)

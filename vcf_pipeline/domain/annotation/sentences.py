@@ -1,0 +1,138 @@
+"""A brief → its summary by rules: one or two plain sentences, with the facts they rest on. No model, no network.
+
+It keeps every rule that a model's answer must keep (answer.py); a test holds it to them. Not here: which facts there
+are (brief.py).
+"""
+
+from __future__ import annotations
+
+from vcf_pipeline.domain.annotation.answer import MAX_SUMMARY, Answer
+from vcf_pipeline.domain.annotation.brief import NO_CLAIM, Brief, Fact
+
+RULES_VERSION = "sentences-1"
+"""Raised with every change of a word: annotations that older sentences wrote are stale."""
+MAX_NAMED = 3
+
+_CLAIMS = {
+    "pathogenic": "ClinVar lists {variant} as pathogenic",
+    "likely_pathogenic": "ClinVar lists {variant} as likely pathogenic",
+    "uncertain": "ClinVar lists {variant} as of uncertain significance",
+    "likely_benign": "ClinVar lists {variant} as likely benign",
+    "benign": "ClinVar lists {variant} as benign",
+    "conflicting": "The submitters of ClinVar disagree on {variant}",
+    "other": "ClinVar says something of {variant} that is no claim for or against a disease",
+}
+_REASONS: dict[str, str] = {
+    "clinvar_pathogenic": "the claim has been reviewed well enough to put it first",
+    "clinvar_benign": "the claim has been reviewed well enough to put it last",
+    "ba1_common": "it is too frequent in a population to be looked at early",
+    "clinvar_pathogenic_weak": "the claim has been reviewed too little to put it first",
+    "clinvar_conflicting": "one side of the disagreement says pathogenic or likely pathogenic",
+    "lof_candidate": "a change of high impact may take the gene's function away",
+    "rare": "it is rare in every population that was counted",
+    "af_unknown": "no population's frequency of it is known",
+    "clinvar_vus": "the claims do not say which way to read it",
+    "lof_not_rare": "its impact is high, but it is not rare",
+    "missense_rare": "its impact is moderate, and it is not known to be frequent",
+    "clinvar_benign_weak": "the claim has been reviewed too little to put it last",
+    "moderate_not_rare": "its impact is moderate, and it is not rare",
+    "low_impact": "its impact is low",
+    "frequent": "it is not rare",
+    "clinvar_other": "the statement does not decide where it belongs",
+    "rare_without_consequence": "a low frequency is all that is known of it",
+    "no_evidence": "nothing is known of it",
+}
+_SAYS_SO = {"moderate_not_rare"}
+"""What says already that it is not rare."""
+_REST_ON: dict[str, tuple[str, ...]] = {
+    "lof_candidate": ("impact",),
+    "lof_not_rare": ("impact",),
+    "missense_rare": ("impact",),
+    "moderate_not_rare": ("impact",),
+    "low_impact": ("impact",),
+}
+
+
+def summarise(brief: Brief) -> Answer | None:
+    """What is known, then why the variant was put where it is; reading is the label. None without a single fact."""
+    if not brief.facts:
+        return None
+    known, cited = _claimed(brief) if brief.label != NO_CLAIM else _unclaimed(brief)
+    why, rests_on = _reasoned(brief)
+    keys = [key for key in dict.fromkeys((*cited, *rests_on)) if key in brief.keys]
+    summary = f"{known} {why}" if len(known) + len(why) < MAX_SUMMARY else known
+    return Answer(summary, tuple(keys or brief.keys[:1]), brief.label)
+
+
+def _claimed(brief: Brief) -> tuple[str, list[str]]:
+    """The claim, its stars, the conditions it is about; with the consequence where there is one."""
+    cited = ["clinvar:significance", "clinvar:stars", *_change_keys(brief)]
+    sentence = _CLAIMS[brief.label].format(variant=_variant(brief))
+    stars = brief.value("clinvar:stars")
+    if stars is not None:
+        sentence += (
+            f", with {stars} review {'star' if stars == '1' else 'stars'}"
+            if stars != "0"
+            else ", without a review star"
+        )
+    conditions = [fact for fact in brief.facts if fact.key.startswith("condition:")]
+    named: list[Fact] = []
+    length = 0
+    for fact in conditions[:MAX_NAMED]:
+        length += len(fact.value)
+        if named and length > 200:
+            break
+        named.append(fact)
+    if named:
+        names = [fact.value for fact in named]
+        others = " and others" if len(conditions) > len(named) else ""
+        sentence += f", for {_listed(names, others)}"
+        cited += [fact.key for fact in named]
+    return f"{sentence}.", cited
+
+
+def _unclaimed(brief: Brief) -> tuple[str, list[str]]:
+    variant = _variant(brief)
+    return f"Nothing is claimed about {variant}, so that its significance is unknown.", _change_keys(brief)
+
+
+def _reasoned(brief: Brief) -> tuple[str, list[str]]:
+    """Why it was put there, and the largest frequency where one is known."""
+    codes = [
+        code for code in brief.reasons if code in _REASONS and not (code == "frequent" and _SAYS_SO & {*brief.reasons})
+    ]
+    clauses = [_REASONS[code] for code in codes]
+    cited = [key for code in brief.reasons for key in _REST_ON.get(code, ())]
+    frequencies = [
+        (float(fact.value), fact.key, fact.value) for fact in brief.facts if fact.key.startswith("frequency:")
+    ]
+    sentence = ""
+    if clauses:
+        sentence = f"It stands here because {_listed(clauses)}"
+    if frequencies:
+        _, key, said = max(frequencies)
+        cited.append(key)
+        told = f"its highest known frequency in a population is {said}"
+        sentence = f"{sentence}; {told}" if sentence else told[0].upper() + told[1:]
+    return (f"{sentence}." if sentence else ""), cited
+
+
+def _change_keys(brief: Brief) -> list[str]:
+    change = next((key for key in ("hgvs_p", "hgvs_c") if brief.value(key)), "consequence")
+    return ["gene", "consequence", change]
+
+
+def _variant(brief: Brief) -> str:
+    """As in "this frameshift variant in BRCA1 (p.Gln1756ProfsTer74)"."""
+    consequence = (brief.value("consequence") or "").removesuffix("_variant").replace("_", " ")
+    gene = brief.value("gene")
+    hgvs = brief.value("hgvs_p") or brief.value("hgvs_c")
+    change = hgvs.rpartition(":")[2] if hgvs else ""
+    words = f"this {consequence} variant" if consequence else "this variant"
+    return words + (f" in {gene}" if gene else "") + (f" ({change})" if change else "")
+
+
+def _listed(texts: list[str], others: str = "") -> str:
+    if others or len(texts) == 1:
+        return ", ".join(texts) + others
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"

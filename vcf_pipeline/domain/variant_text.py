@@ -1,0 +1,87 @@
+"""How people write a variant → contig, position and alleles, or an rsID; said when it is neither.
+
+`17-43093464-C-T`, `chr17:43,093,464 C>T`, `17:43093464:C:T`, `17:g.43093464C>T`, `rs80357382`. Not here: whether
+anybody knows it (stages/explain_variant.py); trimming and the key (vcf/alleles.py).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vcf_pipeline.domain.errors import UsageError
+from vcf_pipeline.domain.query import bare_contig_name
+
+LONGEST_TEXT = 2_000
+_RSID = re.compile(r"rs(\d{1,12})", re.IGNORECASE)
+_CONTIG = r"(?P<contig>[A-Za-z0-9][A-Za-z0-9._*]{0,60}?)"
+_VARIANT = re.compile(
+    _CONTIG + r"[\s:_-]+(?:g\.)?(?P<pos>\d[\d,]{0,14})[\s:_-]*(?P<ref>[A-Za-z*.]+)[\s:_>/-]+(?P<alt>[A-Za-z*.]+)"
+)
+_PLACE = re.compile(_CONTIG + r"[\s:_-]+(?:g\.)?(?P<pos>\d[\d,]{0,14})")
+_BASES = re.compile(r"[ACGTN]+")
+_FORMS = "contig, position, REF and ALT, as in 17-43093464-C-T or chr17:43093464 C>T, or an rsID as in rs80357382"
+
+
+@dataclass(frozen=True)
+class RsId:
+    """As dbSNP writes it: rs80357382."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Allele:
+    """contig: bare. pos: 1-based. ref, alt: upper case, A, C, G, T or N, different, as they were written."""
+
+    contig: str
+    pos: int
+    ref: str
+    alt: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.contig}-{self.pos}-{self.ref}-{self.alt}"
+
+
+def parse_variant(text: str) -> RsId | Allele:
+    """Raises UsageError (BAD_VARIANT) that names what is missing or wrong."""
+    cleaned = " ".join(text.split())
+    if len(text) > LONGEST_TEXT or not cleaned.isprintable():
+        raise _bad(f"{len(text):,} characters, beginning with {text[:40]!r}")
+    if match := _RSID.fullmatch(cleaned):
+        return RsId(f"rs{int(match[1])}")
+    match = _VARIANT.fullmatch(cleaned)
+    if match is None:
+        if _PLACE.fullmatch(cleaned):
+            raise _bad(f"{cleaned[:60]!r}, a place without REF and ALT")
+        raise _bad(repr(cleaned[:60]))
+    pos = int(match["pos"].replace(",", ""))
+    ref, alt = match["ref"].upper(), match["alt"].upper()
+    for name, allele in (("REF", ref), ("ALT", alt)):
+        if not _BASES.fullmatch(allele):
+            raise _bad(f"{name} {allele[:20]!r}, where bases A, C, G, T or N are read")
+    if ref == alt:
+        raise _bad(f"REF and ALT that are both {ref[:20]}")
+    if not 1 <= pos < 2**31:
+        raise _bad(f"position {pos}; the first base is 1")
+    return Allele(bare_contig_name(match["contig"]), pos, ref, alt)
+
+
+def looks_like_variant(text: str) -> bool:
+    """Whether `parse_variant` takes it."""
+    try:
+        parse_variant(text)
+    except UsageError:
+        return False
+    return True
+
+
+def _bad(got: str) -> UsageError:
+    return UsageError(
+        code="BAD_VARIANT",
+        where="VARIANT",
+        expected=_FORMS,
+        got=got,
+        repair="An insertion or deletion is written with the base before it, as a VCF does: 17-43057062-T-TG.",
+    )
