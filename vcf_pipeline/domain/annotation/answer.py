@@ -11,6 +11,7 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vcf_pipeline.domain.annotation.brief import Brief
 from vcf_pipeline.domain.annotation.forbidden import contradictions, unsayable
 from vcf_pipeline.domain.annotation.numbers_said import numbers_without_facts
+from vcf_pipeline.domain.annotation.prompts import INSTRUCTIONS
 from vcf_pipeline.domain.errors import BadAnswer
 
 MAX_TEXT = 8_000
@@ -30,7 +32,7 @@ Reading = Literal[
 READINGS: tuple[str, ...] = get_args(Reading)
 
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
-_MARKUP = re.compile(r"[<>{}\[\]|`\\^~#*=]|__|&(?:#[0-9xX]|[A-Za-z]{2,8};)")
+_MARKUP = re.compile(r"[<>{}\[\]|`\\~#*=]|__|&(?:#[0-9xX]|[A-Za-z]{2,8};)")
 _ADDRESS = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]{1,20}:/|\bwww\.|\b(?:javascript|data|mailto):|[\w.]+@[\w-]+\.[A-Za-z]|\b[a-z0-9-]+\.(?:com|org|net|io|gov|edu|ru|cn)\b",
     re.IGNORECASE,
@@ -43,6 +45,7 @@ _ENGLISH_WORDS = (
 )
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 _LEAST_ENGLISH = 0.2
+_LEAKED_WORDS = 7
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def summary_problems(summary: str, brief: Brief) -> list[str]:
     frequencies = [float(fact.value) for fact in brief.facts if fact.key.startswith("frequency:")]
     stars = [int(fact.value) for fact in brief.facts if fact.key == "clinvar:stars"]
     own_words = _without(summary, conditions)
+    bare = _without(own_words, [name for name in _quotable(brief) if not name.isalpha()])
     numbers = numbers_without_facts(summary, frequencies, stars, _quotable(brief))
     return [
         *_character_problems(summary, brief),
@@ -102,7 +106,8 @@ def summary_problems(summary: str, brief: Brief) -> list[str]:
             for said in unsayable(_without(own_words, [brief.value("gene") or ""]))
         ),
         *(f"The summary contradicts the facts: {said}." for said in contradictions(own_words, brief.label)),
-        *_language_problems(own_words),
+        *_language_problems(bare),
+        *_leak_problems(bare),
     ]
 
 
@@ -146,7 +151,12 @@ def _quotable(brief: Brief) -> list[str]:
     texts += [text.replace("_", " ") for text in texts] + [
         text.removesuffix("_variant").replace("_", " ") for text in texts
     ]
-    names = [brief.variant_key, brief.assembly, *texts, *(key.partition(":")[2] for key in brief.keys if ":" in key)]
+    names = [
+        brief.variant_key,
+        brief.assembly,
+        *texts,
+        *(key.partition(":")[2] for key in brief.keys if key.startswith("frequency:")),
+    ]
     for hgvs in (brief.value("hgvs_c"), brief.value("hgvs_p")):
         if hgvs:
             change = hgvs.rpartition(":")[2]
@@ -186,10 +196,26 @@ def _may_stand(char: str) -> bool:
 
 
 def _language_problems(text: str) -> list[str]:
-    words = re.findall(r"[^\W\d_]+", text.lower())
+    words = _words(text)
     if len(words) >= 5 and sum(word in _ENGLISH for word in words) < _LEAST_ENGLISH * len(words):
         return ["The summary is not in plain English."]
     return []
+
+
+def _leak_problems(text: str) -> list[str]:
+    words = _words(text)
+    runs = {tuple(words[at : at + _LEAKED_WORDS]) for at in range(len(words) - _LEAKED_WORDS + 1)}
+    return ["The summary repeats its instructions."] if runs & _instruction_runs() else []
+
+
+@cache
+def _instruction_runs() -> frozenset[tuple[str, ...]]:
+    words = _words(INSTRUCTIONS)
+    return frozenset(tuple(words[at : at + _LEAKED_WORDS]) for at in range(len(words) - _LEAKED_WORDS + 1))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text.lower())
 
 
 def _without(text: str, names: list[str]) -> str:

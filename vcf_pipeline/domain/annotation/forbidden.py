@@ -109,6 +109,7 @@ _NOT_CALLED_BENIGN = re.compile(
     r"(?: (?:that|of|as)(?: (?:it is|being))?)?|is not(?: (?:the same as|known to be|called|shown to be))?) benign\b",
     re.IGNORECASE,
 )
+_SENTENCES = re.compile(r"(?<=[.!?;])\s+")
 _DISPUTED = _pattern(
     r"\bconflict\w*", r"\bdisagree\w*", r"\bdisput\w*", r"\bdiffer(?:s|ing|ent)?\b", r"\bcontradict\w*"
 )
@@ -146,8 +147,13 @@ def _found(tests: Sequence[tuple[str, re.Pattern[str]]], text: str) -> list[str]
 def contradictions(text: str, label: str) -> list[str]:
     """Where the text claims what the label does not say: an unknown called benign, a likely called certain.
 
-    label: one of LABELS. Of conflicting claims both sides may be named, where the text says that they conflict.
+    label: one of LABELS. Of conflicting claims both sides may be named, in a sentence that says that they conflict.
     """
+    found = [said for sentence in _SENTENCES.split(text) for said in _contradictions(sentence, label)]
+    return list(dict.fromkeys(found))
+
+
+def _contradictions(text: str, label: str) -> list[str]:
     allowed = _MAY_SAY[label]
     if label == "conflicting" and not _DISPUTED.search(text):
         allowed = frozenset()
@@ -163,4 +169,4 @@ def contradictions(text: str, label: str) -> list[str]:
         found.append(f"it says {harmful[0]!r}, and the claims are {label!r}")
     if harmless is not None and label != "benign":
         found.append(f"it says {harmless[0]!r}, and the claims are {label!r}")
-    return list(dict.fromkeys(found))
+    return found

@@ -45,7 +45,7 @@ _LONE = re.compile(_NUMBER, re.IGNORECASE)
 _VAGUE = re.compile(
     rf"\b(?:{'|'.join([*_FRACTIONS, *_OTHERS, *_COUNTED])})s?\b|[\u00bc-\u00be\u2150-\u215f]", re.IGNORECASE
 )
-_TOKEN = re.compile(r"[^\W_]+(?:[.,]?[0-9]+)*", re.UNICODE)
+_TOKEN = re.compile(r"[^\W_]+(?:[.,][0-9][^\W_]*)*", re.UNICODE)
 
 
 def numbers_without_facts(
@@ -142,20 +142,20 @@ def _is_ratio_of(part: float, whole: float, whole_text: str, frequencies: Sequen
         return False
     said = part / whole
     return any(
-        share > 0 and (_rounds_to(part / share, whole_text, whole) or abs(said - share) <= 1e-9 * share)
+        share > 0 and (_rounds_to(part / share, whole_text, whole, at_least=2) or abs(said - share) <= 1e-9 * share)
         for share in frequencies
     )
 
 
-def _rounds_to(fact: float, text: str, said: float) -> bool:
-    """Whether the fact, rounded to as many significant digits as the text has, is what it says."""
+def _rounds_to(fact: float, text: str, said: float, *, at_least: int = 1) -> bool:
+    """Whether the fact, rounded to as many significant digits as the text has, is what it says; to `at_least`."""
     digits = re.sub(r"(?:\s*[x×*]\s*10.*|e[+\-−]?[0-9]+.*)$", "", text.lower())
     digits = re.sub(r"[^0-9]", "", digits).lstrip("0")
     if not digits:
-        return said == fact or (said == 0 and fact == 0) if re.search("[0-9]", text) else _near(said, fact, 1)
+        return said == fact if re.search("[0-9]", text) else _near(said, fact, at_least)
     # zeros at the end may be digits or not: 10,000 is one digit or five
-    least = max(len(digits.rstrip("0")), 1)
-    return any(_near(said, fact, n) for n in range(least, len(digits) + 1))
+    least = max(len(digits.rstrip("0")), at_least)
+    return any(_near(said, fact, n) for n in range(least, max(len(digits), least) + 1))
 
 
 def _near(said: float, fact: float, n_digits: int) -> bool:
