@@ -18,16 +18,15 @@ from vcf_pipeline.adapters.providers.port import Books, Task
 from vcf_pipeline.adapters.providers.rules import RULES, RulesAnnotator
 from vcf_pipeline.domain.annotation.answer import Answer
 from vcf_pipeline.domain.annotation.brief import Brief
-from vcf_pipeline.domain.annotation.consensus import Gathering, shown_first
+from vcf_pipeline.domain.annotation.consensus import Arrival, Gathering, shown_first
 from vcf_pipeline.domain.annotation.explained import Explained, Given, Status
 from vcf_pipeline.domain.annotation.prompts import PROMPT_VERSION
 from vcf_pipeline.domain.annotation.provider_choice import Balance, next_free, order
-from vcf_pipeline.domain.annotation.spending import Bought, Claim, Claimed, Grant, Release
+from vcf_pipeline.domain.annotation.spending import Bought, Grant, Look, Wanted
 
 _LOOK_AHEAD = 1024
 _AT_A_TIME = 256
 _POLL_S = 0.03
-_CLAIMED_FOR_S = 60.0
 _TRIES_A_PROVIDER = 3
 
 
@@ -187,8 +186,6 @@ class Router:
             # what is still under way (a hedge that lost) is paid for: it ends by itself, and its answer is kept
             for future in gathered.running:
                 self._attempts.keep(future)
-            if gathered.has_claim:
-                self._attempts.later(Release(run.tenant, subject))
         return self._outcome(run, brief, subject, gathered)
 
     async def _step(self, run: Run, asking: Asking, gathered: _Gathered) -> bool:
@@ -218,9 +215,8 @@ class Router:
         gathered.add(attempt)
         match attempt.ended:
             case "answered" if attempt.given is not None:
-                gathered.take(run.correlation_id, asking.claim.subject, attempt.given)
+                gathered.take(run.correlation_id, asking.wanted.subject, attempt.given)
                 gathered.done.add(member.name)
-                gathered.has_claim = asking.claim.wanted > 1
             case "not ours":
                 await self._wait_for_others(run, asking, gathered, attempt.bought)
             case "wait":
@@ -266,23 +262,21 @@ class Router:
         return None
 
     async def _wait_for_others(self, run: Run, asking: Asking, gathered: _Gathered, bought: Sequence[Bought]) -> None:
-        """Another process has the claim, or has answered: its answer, or the claim when it fails or dies."""
+        """Another process is asking, or has answered: until its answer is there, or it has failed or died."""
         while not run.is_stopping:
             for one in bought:
-                gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True))
-                self._books.count_hits([one])
+                if gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True)):
+                    gathered.done.add(one.provider)
+                    self._books.count_hits([one])
             if gathered.gathering.is_complete:
                 return
             await asyncio.sleep(_POLL_S)
             gathered.ends_at += _POLL_S
-            (claimed,) = await self._books.write(asking.claim)
-            assert isinstance(claimed, Claimed)  # noqa: S101 - what the port promises of a Claim
-            bought = claimed.bought
-            if claimed.is_ours:
-                gathered.has_claim = True
-                for one in bought:
-                    gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True))
+            (told,) = await self._books.write(Look(asking.wanted))
+            assert told is not None  # noqa: S101 - what the port promises of a Look
+            if told.grant is Grant.FREE:
                 return
+            bought = told.bought
 
     # --- what it comes to
 
@@ -334,19 +328,16 @@ class Router:
         return min(self._options.consensus, len(self._asked(run)))
 
     def _asking(self, run: Run, brief: Brief, subject: str) -> Asking:
-        claim = Claim(
-            tenant=run.tenant,
-            subject=subject,
-            models=tuple(member.model for member in self._asked(run)),
-            prompt_version=PROMPT_VERSION,
-            wanted=self._wanted(run),
-            seconds=2 * self._options.attempt_timeout_s + _CLAIMED_FOR_S,
-        )
         return Asking(
             brief=brief,
-            tenant=run.tenant,
             callset_id=run.callset_id,
-            claim=claim,
+            wanted=Wanted(
+                tenant=run.tenant,
+                subject=subject,
+                models=tuple(member.model for member in self._asked(run)),
+                prompt_version=PROMPT_VERSION,
+                answers=self._wanted(run),
+            ),
             budget_microusd=self._options.budget_microusd,
             attempt_timeout_s=self._options.attempt_timeout_s,
         )
@@ -362,7 +353,6 @@ class _Gathered:
     tries: dict[str, int] = field(default_factory=dict)
     ends_at: float = 0.0
     is_hedging: bool = False
-    has_claim: bool = False
     calls: int = 0
     cost_microusd: int = 0
     reason: str = ""
@@ -371,7 +361,6 @@ class _Gathered:
 
     def begin(self, now: float, deadline_s: float) -> float:
         """Seconds that are left; the clock starts with the first attempt."""
-        self.has_claim = True
         self.ends_at = self.ends_at or now + deadline_s
         return max(self.ends_at - now, 0.0)
 
@@ -381,14 +370,15 @@ class _Gathered:
     def add(self, attempt: Attempt) -> None:
         self.calls += attempt.calls
         self.cost_microusd += attempt.cost_microusd
-        self.has_claim = self.has_claim and attempt.ended != "not ours"
         if attempt.reason and self.reason != "BAD_ANSWER":
             self.reason = attempt.reason
         if attempt.text and attempt.ended == "bad":
             self.text, self.problems = attempt.text, attempt.problems
 
-    def take(self, correlation_id: str, subject: str, given: Given) -> None:
-        self.gathering, _ = self.gathering.with_answer(correlation_id, subject, given)
+    def take(self, correlation_id: str, subject: str, given: Given) -> bool:
+        """Whether it is one more answer."""
+        self.gathering, arrival = self.gathering.with_answer(correlation_id, subject, given)
+        return arrival is Arrival.TAKEN
 
 
 def _again(explained: Explained) -> Explained:
