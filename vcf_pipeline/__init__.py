@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vcf_pipeline.cli.annotate import annotate_variant
     from vcf_pipeline.cli.run import new_id
     from vcf_pipeline.defs.launch import RunOutcome, run_callset
     from vcf_pipeline.domain.errors import PipelineError
@@ -56,6 +57,7 @@ __all__ = [
     "StreamingCoordinator",
     "VCFVariantMessage",
     "VariantQuery",
+    "annotate_variant",
     "forget_callset",
     "load_settings",
     "new_id",
@@ -75,6 +77,7 @@ _HOMES = {
     "StreamingCoordinator": "streaming",
     "VCFVariantMessage": "domain.stream.variant_messages",
     "VariantQuery": "domain.query",
+    "annotate_variant": "cli.annotate",
     "forget_callset": "stages.forget",
     "load_settings": "settings",
     "new_id": "cli.run",

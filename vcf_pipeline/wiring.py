@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
     from vcf_pipeline.adapters.tables import Tables
     from vcf_pipeline.stages.annotate import Wanted
+    from vcf_pipeline.stages.explain_variant import Known
     from vcf_pipeline.stages.joined_sources import Registered
     from vcf_pipeline.stages.notify import Notices
 
@@ -379,6 +380,24 @@ class Control(Sender):
             consensus=ai.consensus,
             may_fall_back=ai.fallback_to_rules,
             budget_microusd=ai.budget_microusd,
+            presets={source.name: source.preset for source in self.ledger.sources(tenant)},
+        )
+
+    @property
+    def known(self) -> Known:
+        """Everything that a single variant is looked up in, of the tenant of the settings."""
+        from vcf_pipeline.stages.explain_variant import Known
+
+        tenant = self.settings.tenant
+        return Known(
+            tenant=tenant,
+            ledger=self.ledger,
+            tables=self.tables,
+            store=self.lancedb,
+            registered=self.registered,
+            thresholds=self.settings.triage.to_thresholds(),
+            explainer=self.explainer,
+            presets={source.name: source.preset for source in self.ledger.sources(tenant)},
         )
 
     @cached_property

@@ -14,6 +14,8 @@ spool.py      what waits for a broker
 dlq.py        dead letters
 bench.py      how quick publishing is, with plots
 sources.py    reference data: add, list, update, remove
+annotate.py   one variant, or a callset's alleles, explained
+report.py     a callset as one page to read and print
 query_text.py  words, or a text to be like → explanations
 query.py      variants, their explanations and the graph
 doctor.py     what is in force and what is wrong

@@ -30,7 +30,7 @@ from vcf_pipeline.cli.output import (
 
 # In the order in which a person meets them.
 VERBS = (
-    *("demo", "run", "publish", "register", "callsets", "query", "sources"),
+    *("demo", "run", "publish", "register", "callsets", "query", "annotate", "report", "sources"),
     *("topology", "dlq", "spool", "bench", "doctor", "env"),
 )
 STOPPED = 130

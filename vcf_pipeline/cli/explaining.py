@@ -98,8 +98,7 @@ def estimate_lines(estimate: Estimate) -> list[str]:
     return [
         f"  {estimate.alleles:,} alleles to explain · {estimate.cache_hits:,} answers bought before · "
         f"{estimate.calls:,} calls, and as many again at most for repairs",
-        f"  at most {dollars(estimate.cost_microusd)}; of today's budget is left: "
-        f"{dollars(estimate.budget_left_microusd)}",
+        f"  at most {dollars(estimate.cost_microusd)}; budget left today: {dollars(estimate.budget_left_microusd)}",
     ]
 
 

@@ -8,7 +8,7 @@ from vcf_pipeline.domain.stream.run_plan import PATH_TAG
 
 CALLSET_ASSETS = ("parsed_variants", "triaged_variants", "lancedb_variants", "kuzu_variants")
 """Of the groups `variants` and `stores`: what makes a callset done and searchable."""
-ANNOTATION_ASSETS = ("ai_annotations",)
+ANNOTATION_ASSETS = ("ai_annotations", "lancedb_annotations", "kuzu_annotations")
 """Of the groups `annotations` and `annotation_stores`: what a run does only where it is asked to explain."""
 
 vcf_batch = dg.define_asset_job(

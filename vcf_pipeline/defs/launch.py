@@ -165,7 +165,12 @@ def _is_complete(control: Control, key: PartitionKey, *, annotate: bool) -> bool
     if callset is None or stale_assets(callset, ledger=control.ledger, tables=control.tables, thresholds=thresholds):
         return False
     if annotate and stale_annotations(
-        key, ledger=control.ledger, tables=control.tables, wanted=control.wanted(key.tenant), at=time.time()
+        key,
+        ledger=control.ledger,
+        tables=control.tables,
+        wanted=control.wanted(key.tenant),
+        embedder_name=control.embedder(key.tenant).name,
+        at=time.time(),
     ):
         return False
     return complete_callset(key, ledger=control.ledger, tables=control.tables)

@@ -110,6 +110,8 @@ def _request(run: RunPlanned, job: str) -> dg.RunRequest:
 
 
 def _is_stopped(instance: dg.DagsterInstance, sensor: str) -> bool:
+    if instance.schedule_storage is None:
+        return False  # an instance without one has no daemon whose sensors could be stopped
     return any(
         state.instigator_name == sensor
         for state in instance.all_instigator_state(

@@ -86,6 +86,7 @@ def backfill_schedule(
             ledger=control.ledger,
             tables=control.tables,
             wanted=control.wanted(callset.tenant),
+            embedder_name=control.embedder(callset.tenant).name,
             at=context.scheduled_execution_time.timestamp(),
         )
         if stale or old:

@@ -25,5 +25,8 @@ receipts.py        what a sender waits for: stored and searchable
 notify.py          what a run tells others: the next stage, caches, people
 query.py           a query object → rows of stores and tables
 search_text.py     words, or a text to be like → explanations
+explain_variant.py  one variant as a person writes it → what is known, its tier, in words
+report.py          a callset → what its report says
+report_page.py     a report → one page of HTML
 forget.py          a callset removed everywhere
 """

@@ -13,6 +13,7 @@ from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections import graph_rows, search_rows
 from vcf_pipeline.stages import annotate, parse, triage
 from vcf_pipeline.stages.load import is_load_of
+from vcf_pipeline.stages.load_annotations import stale_annotation_loads
 from vcf_pipeline.stages.register import stands
 
 if TYPE_CHECKING:
@@ -84,13 +85,16 @@ def _whole_result(key: PartitionKey, *, ledger: Ledger, tables: Tables) -> Manif
     return parsed if is_whole else None
 
 
-def stale_annotations(key: PartitionKey, *, ledger: Ledger, tables: Tables, wanted: Wanted, at: float) -> list[str]:
+def stale_annotations(
+    key: PartitionKey, *, ledger: Ledger, tables: Tables, wanted: Wanted, embedder_name: str, at: float
+) -> list[str]:
     """The assets of annotation that the callset misses, or that other triage, models, words or code made than now
-    would; of the stores', those that lack what is explained. at: seconds since 1970. Not part of being done.
+    would; of the stores', those that lack what is explained, or have another embedder's vectors. at: seconds since
+    1970. Not part of being done.
     """
     if annotate.why_stale(key, tables, wanted, at):
         return [ANNOTATIONS, *ANNOTATION_STORES]
-    return [] if are_annotations_loaded(key, ledger=ledger, tables=tables) else [*ANNOTATION_STORES]
+    return stale_annotation_loads(key, ledger=ledger, tables=tables, embedder_name=embedder_name)
 
 
 def stale_assets(callset: Callset, *, ledger: Ledger, tables: Tables, thresholds: TriageThresholds) -> list[str]:

@@ -74,7 +74,9 @@ class Desk:
     def run(self, request: dg.RunRequest, job: str = "variants_job") -> dg.ExecuteInProcessResult:
         """The run that was asked for, to its end."""
         self.control.errors.clear()
-        return definitions.resolve_job_def(job).execute_in_process(
+        whole = definitions.resolve_job_def(job)
+        wanted = request.asset_selection
+        return (whole if wanted is None else whole.get_subset(asset_selection=set(wanted))).execute_in_process(
             instance=self.instance,
             partition_key=request.partition_key,
             tags=dict(request.tags),
@@ -83,10 +85,16 @@ class Desk:
             raise_on_error=False,
         )
 
-    def note_run(self, status: dg.DagsterRunStatus, tags: dict[str, str], run_id: str | None = None) -> str:
+    def note_run(
+        self,
+        status: dg.DagsterRunStatus,
+        tags: dict[str, str],
+        run_id: str | None = None,
+        job: str = "variants_job",
+    ) -> str:
         """A run that is only in Dagster's books; its id."""
         run = self.instance.create_run_for_job(
-            job_def=definitions.resolve_job_def("variants_job"), run_id=run_id, tags=tags, status=status
+            job_def=definitions.resolve_job_def(job), run_id=run_id, tags=tags, status=status
         )
         return run.run_id
 

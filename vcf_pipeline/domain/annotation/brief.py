@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from vcf_pipeline.domain.annotation import shapes
-from vcf_pipeline.domain.triage.claims import SIGNIFICANCES
+from vcf_pipeline.domain.triage.claims import SIGNIFICANCES, stars_of
 from vcf_pipeline.domain.triage.evidence import FREQUENCY_KEYS, OWN_FREQUENCY
 from vcf_pipeline.domain.triage.rules import RULES
 
@@ -27,7 +27,7 @@ NO_CLAIM = "no_claim"
 MAX_CONDITIONS = 8
 MAX_FREQUENCIES = 8
 ASSEMBLIES = ("GRCh37", "GRCh38", "T2T-CHM13")
-SOURCE_WORDS = ("clinvar", "gnomad", "dbsnp", "genes", "cohort", "other")
+SOURCE_WORDS = ("clinvar", "gnomad", "dbsnp", "genes", "cohort", "custom", "other")
 """What may be said of where a registered source's fact is from: its preset. Its name is the lab's own."""
 
 ALLOWED: dict[str, str] = {
@@ -148,7 +148,9 @@ def _claim_facts(
     row: Mapping[str, Any], label: str, evidence: Sequence[Mapping[str, str | None]]
 ) -> dict[str, str | None]:
     stars = row.get("stars")
-    review = next((entry["value"] for entry in evidence if entry.get("key") == "review_status"), None)
+    said = [entry["value"] for entry in evidence if entry.get("key") == "review_status"]
+    # several may claim something: the status is of the one whose stars were taken
+    review = next((status for status in said if label == "conflicting" or stars_of(status) == stars), None)
     return {
         "clinvar:significance": label,
         "clinvar:stars": str(stars) if stars in range(5) else None,

@@ -83,6 +83,7 @@ _ORDERS = _pattern(
     r"\b(?:assistant|chatbot|language model|chatgpt|openai|anthropic|claude|llama|jailbreak)\b",
     r"\b(?:respond|reply|answer|print|reveal|say|write|classify|label|cite|pretend|act as)\b",
     r"\bfrom now on\b",
+    r"\bim (?:start|end|sep)\b|\bendoftext\b|\bend of text\b",
     r"\b(?:user|system|assistant|human|tool)\s*:",
     r"\b(?:select|insert|update|delete|drop|union|create|alter)\b.{0,40}\b(?:from|into|table|select|set|database)\b",
     r"\b(?:script|javascript|onerror|iframe|eval|curl|wget|exec)\b",

@@ -109,6 +109,8 @@ def condition(text: str | None) -> str | None:
     """
     if text is None or not 2 < len(text) <= MAX_CONDITION:
         return None
+    if re.search(r"[^\S ]", text):
+        return None
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if name.lower() in _UNNAMED or not _CONDITION.fullmatch(name) or "//" in name or "www." in name.lower():
         return None

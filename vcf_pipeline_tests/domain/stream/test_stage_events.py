@@ -168,7 +168,7 @@ def test_poison_among_events_is_a_dead_letter_and_the_rest_runs() -> None:
         ({"done": "t1:0"}, Progress("done", 0, "t1:0")),
         ({"done": "t1:8"}, Progress("none", 0)),
         ({"has_run": True}, Progress("in_flight", 0)),
-        ({"has_failed": True}, Progress("range_failed", 0)),
+        ({"attempts": 2}, Progress("range_failed", 0, attempts=2)),
     ],
     ids=str,
 )

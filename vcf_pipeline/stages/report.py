@@ -1,0 +1,204 @@
+"""A callset's tables → everything that its report says, as plain values. Nothing is asked of any store or model.
+
+Not here: how it looks (report_page.py, report.html.jinja), the rules (domain/triage).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from vcf_pipeline.adapters.ledger.ledger import Ledger
+from vcf_pipeline.adapters.tables import Tables
+from vcf_pipeline.domain.errors import UnknownPartition
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.projections.graph_rows import carriers
+from vcf_pipeline.domain.tables.manifest import Manifest
+from vcf_pipeline.domain.tables.schemas import TIER_MOVES
+from vcf_pipeline.domain.triage.rules import CAPS, NOTES, RULES
+from vcf_pipeline.domain.triage.tiers import TIER_NAMES
+from vcf_pipeline.stages.explanations import ASSET, TABLE, current_explanations
+
+PARSED, TRIAGED = "parsed_variants", "triaged_variants"
+SHOWN = (1, 2, 3)
+DEFAULT_LIMIT = 200
+MOST_SAMPLES = 12
+MOST_MOVES = 100
+LONGEST_TEXT = 300
+_KEY = ["record_no", "alt_index"]
+_OF_VARIANTS = [
+    *("record_no", "alt_index", "contig", "pos", "ref", "alt", "id", "qual", "filter", "variant_type", "variant_key"),
+    *("transcript", "hgvs_c", "hgvs_p", "n_called", "n_het", "n_hom", "n_missing"),
+]
+_OF_TRIAGE = [
+    *("record_no", "alt_index", "tier", "reasons", "population_af", "significance", "stars", "conditions", "gene"),
+    *("consequence", "impact", "evidence"),
+]
+_OF_ANSWERS = [
+    *("record_no", "alt_index", "status", "reason", "summary", "significance_label", "reading", "disagrees", "cited"),
+    *("agreement", "answers", "provider", "model", "prompt_version", "cache_hit"),
+]
+
+
+@dataclass(frozen=True)
+class Report:
+    """parsed, triaged, annotated: manifests; annotated is None where nothing is explained for this triage.
+
+    sha256: of the file's bytes, "" where they never were a file. tiers: alleles by TIER_NAMES. reasons: (code, what it
+    says, alleles), frequent first; doubts: likewise of the caps. alleles: by tier 1 to 3, the first `limit` of each:
+    columns of both tables, `answer` and `calls` beside them. moves: the newest TIER_MOVES, cut; n_moves: all of them.
+    state: of the ledger. generated_at: ISO 8601, UTC.
+    """
+
+    key: PartitionKey
+    state: str
+    sha256: str
+    parsed: Manifest
+    triaged: Manifest
+    annotated: Manifest | None
+    is_outdated: bool
+    tiers: Mapping[str, int]
+    reasons: Sequence[tuple[str, str, int]]
+    doubts: Sequence[tuple[str, str, int]]
+    alleles: Mapping[int, list[dict[str, Any]]]
+    moves: Sequence[Mapping[str, Any]]
+    n_moves: int
+    limit: int
+    generated_at: str
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def n_shown(self) -> int:
+        return sum(len(alleles) for alleles in self.alleles.values())
+
+
+def report_of(
+    key: PartitionKey, *, ledger: Ledger, tables: Tables, generated_at: str, limit: int = DEFAULT_LIMIT
+) -> Report:
+    """Raises UnknownPartition where nothing is triaged. Memory: the shown alleles and one frame."""
+    where = (key.tenant, key.callset_id)
+    callset = ledger.callset(key)
+    parsed, triaged = tables.manifest(*where, PARSED), tables.manifest(*where, TRIAGED)
+    if callset is None or parsed is None or triaged is None:
+        raise UnknownPartition(
+            where=str(key),
+            expected="a callset with tiers",
+            got="one without" if callset is not None else "an unknown one",
+            repair="Run its file first: `vcf-pipeline run --annotate FILE`.",
+        )
+    explanations = current_explanations(tables, key)
+    reasons = _reasons(tables, key)
+    words = {**{rule.code: rule.says for rule in RULES}, **{cap.code: cap.says for cap in CAPS}}
+    words |= {note.code: note.says for note in NOTES}
+    caps = {cap.code for cap in CAPS}
+    moves, n_moves = _moves(tables, key, triaged)
+    return Report(
+        key=key,
+        state=callset.state,
+        sha256=callset.sha256 or "",
+        parsed=parsed,
+        triaged=triaged,
+        annotated=explanations.ai if explanations is not None else None,
+        is_outdated=explanations is None and tables.manifest(*where, ASSET) is not None,
+        tiers={name: int(triaged.extra["tiers"].get(name, 0)) for name in TIER_NAMES},
+        reasons=[(code, words.get(code, ""), count) for code, count in reasons if code not in caps],
+        doubts=[(code, words.get(code, ""), count) for code, count in reasons if code in caps],
+        alleles={
+            tier: _alleles(tables, key, tier, limit, parsed, has_answers=explanations is not None) for tier in SHOWN
+        },
+        moves=moves,
+        n_moves=n_moves,
+        limit=limit,
+        generated_at=generated_at,
+        words=words,
+    )
+
+
+def _reasons(tables: Tables, key: PartitionKey) -> list[tuple[str, int]]:
+    """(code, alleles that have it), frequent first."""
+    found: dict[str, int] = {}
+    for frame in tables.frames(key.tenant, key.callset_id, TRIAGED, "triaged", ["reasons"]):
+        counts = frame["reasons"].explode().drop_nulls().value_counts()
+        for code, count in counts.iter_rows():
+            found[code] = found.get(code, 0) + count
+    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _alleles(
+    tables: Tables, key: PartitionKey, tier: int, limit: int, parsed: Manifest, *, has_answers: bool
+) -> list[dict[str, Any]]:
+    """The first of a tier: those that somebody claims something of, then by impact and place."""
+    where = (key.tenant, key.callset_id)
+    wanted = _first(
+        (frame.filter(pl.col("tier") == tier) for frame in tables.frames(*where, TRIAGED, "triaged", _OF_TRIAGE)),
+        limit,
+    )
+    if wanted.is_empty():
+        return []
+    keys = wanted.select(_KEY)
+    present = tables.schema(*where, PARSED, "variants")
+    columns = [name for name in _OF_VARIANTS if name in present]
+    variants = _matching(tables.frames(*where, PARSED, "variants", columns), keys)
+    frame = wanted.join(variants, on=_KEY, how="left", maintain_order="left")
+    answers: dict[tuple[int, int], dict[str, Any]] = {}
+    if has_answers:
+        told = _matching(tables.frames(*where, ASSET, TABLE, _OF_ANSWERS), keys)
+        answers = {(row["record_no"], row["alt_index"]): row for row in told.to_dicts()}
+    calls = _calls(tables, key, keys, parsed)
+    alleles = []
+    for row in frame.to_dicts():
+        at = (row["record_no"], row["alt_index"])
+        alleles.append({**dict.fromkeys(_OF_VARIANTS), **row, "answer": answers.get(at), "calls": calls.get(at, [])})
+    return alleles
+
+
+def _first(frames: Iterator[pl.DataFrame], limit: int) -> pl.DataFrame:
+    """The first rows by what is claimed, impact and record; memory is the limit and one frame."""
+    order = [
+        pl.col("significance").is_null(),
+        pl.col("stars").fill_null(-1) * -1,
+        pl.col("impact").replace_strict({"HIGH": 0, "MODERATE": 1, "LOW": 2}, default=3, return_dtype=pl.Int8),
+        *_KEY,
+    ]
+    best: pl.DataFrame | None = None
+    for frame in frames:
+        together = frame if best is None else pl.concat([best, frame])
+        best = together.sort(order).head(limit)
+    return best if best is not None else pl.DataFrame()
+
+
+def _matching(frames: Iterator[pl.DataFrame], keys: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame.join(keys, on=_KEY, how="semi") for frame in frames])
+
+
+def _calls(
+    tables: Tables, key: PartitionKey, keys: pl.DataFrame, parsed: Manifest
+) -> dict[tuple[int, int], list[tuple[str, str]]]:
+    """(record_no, alt_index) → (sample, zygosity) of those that carry it, of a callset of few samples."""
+    has_calls = "gt" in parsed.schemas.get("genotypes", {})
+    if not has_calls or not 0 < len(parsed.samples) <= MOST_SAMPLES:
+        return {}
+    found: dict[tuple[int, int], list[tuple[str, str]]] = {}
+    genotypes = tables.frames(key.tenant, key.callset_id, PARSED, "genotypes", ["record_no", "gt"])
+    for frame in genotypes:
+        own = frame.join(keys.select("record_no").unique(), on="record_no", how="semi")
+        for part in carriers(own, keys, len(parsed.samples)) if own.height else ():
+            for record_no, alt_index, sample_no, zygosity in part.select(
+                "record_no", "alt_index", "sample_no", "zygosity"
+            ).iter_rows():
+                found.setdefault((record_no, alt_index), []).append((parsed.samples[sample_no], zygosity))
+    return found
+
+
+def _moves(tables: Tables, key: PartitionKey, triaged: Manifest) -> tuple[list[dict[str, Any]], int]:
+    """The newest moves between tiers, those to a lower number first; and how many there are."""
+    if "tier_moves" not in triaged.schemas:
+        return [], 0
+    moves = tables.read(key.tenant, key.callset_id, TRIAGED, "tier_moves", list(TIER_MOVES))
+    newest = moves.sort(
+        ["moved_at", pl.col("new_tier").fill_null(5), "record_no"], descending=[True, False, False]
+    ).head(MOST_MOVES)
+    return newest.to_dicts(), moves.height
