@@ -80,7 +80,8 @@ class MemoryBooks:
         return Told(Grant.BOUGHT if len(bought) >= wanted.answers else Grant.FREE, bought)
 
     def _reserve(self, asked: Reserve) -> Told:
-        seen, tenant = self._look(asked.wanted), asked.wanted.tenant
+        seen = self._look(asked.wanted) if asked.wanted is not None else Told(Grant.FREE)
+        tenant = asked.tenant
         if seen.grant is not Grant.FREE:
             return seen
         grant = decide(asked, Standing(self._gone[tenant], self._reserved[tenant], self._open[asked.provider]))
@@ -95,7 +96,7 @@ class MemoryBooks:
         if state != "open":
             return
         self._open[reserve.provider] -= 1
-        self._reserved[reserve.wanted.tenant] -= reserve.worst_microusd
+        self._reserved[reserve.tenant] -= reserve.worst_microusd
         cost = {"settled": settle.cost_microusd, "unknown": reserve.worst_microusd, "free": 0}[settle.ending]
-        self._gone[reserve.wanted.tenant] += cost
+        self._gone[reserve.tenant] += cost
         self.calls[settle.call_id] = (reserve, settle.ending, cost)

@@ -25,7 +25,8 @@ from vcf_pipeline.adapters.ledger.ledger import open_ledger
 from vcf_pipeline.adapters.providers.attempts import Member
 from vcf_pipeline.adapters.providers.openai_client import OpenAiClient
 from vcf_pipeline.adapters.providers.port import Books, Task
-from vcf_pipeline.adapters.providers.router import Options, Router, Run
+from vcf_pipeline.adapters.providers.router import Router
+from vcf_pipeline.adapters.providers.runs import Options, Run
 from vcf_pipeline.domain.annotation.answer import read_answer
 from vcf_pipeline.domain.annotation.brief import Brief, Fact
 from vcf_pipeline.domain.annotation.explained import Explained

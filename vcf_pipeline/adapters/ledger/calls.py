@@ -175,11 +175,10 @@ class Reservations:
     def read(self, entries: Sequence[Entry]) -> None:
         """What is in the books of all that these entries are about. Calls of processes that are gone end here."""
         reserves = [one for one in entries if isinstance(one, Reserve)]
-        wanted = [one.wanted for one in entries if isinstance(one, Reserve | Look)]
-        self._read_answers(wanted)
+        self._read_answers(one.wanted for one in entries if isinstance(one, Reserve | Look) and one.wanted is not None)
         ended = [self._call(one.call_id) for one in entries if isinstance(one, Settle)]
         days = {(row.tenant, row.day) for row in (*ended, *self._lost) if row is not None}
-        self._read_days(days | {(one.wanted.tenant, self._day) for one in reserves})
+        self._read_days(days | {(one.tenant, self._day) for one in reserves})
         for provider in {one.provider for one in reserves if one.bounds.calls_a_minute}:
             minute = {"the_provider": provider, "since": self._now - 60}
             self._minute[provider] = int(self._connection.execute(_CALLS_SINCE, minute).scalar_one())
@@ -258,10 +257,10 @@ class Reservations:
         )
 
     def reserve(self, asked: Reserve) -> Told:
-        seen = self.look(asked.wanted)
+        seen = self.look(asked.wanted) if asked.wanted is not None else Told(Grant.FREE)
         if seen.grant is not Grant.FREE:
             return seen
-        tenant, subject, provider = asked.wanted.tenant, asked.wanted.subject, asked.provider
+        tenant, subject, provider = asked.tenant, asked.subject, asked.provider
         gone, opened = self._days[tenant, self._day]
         grant = decide(asked, Standing(gone, opened, self._at_a_time[provider], self._minute.get(provider, 0)))
         if grant is not Grant.GRANTED:

@@ -31,7 +31,10 @@ _BOOKS_FOR_S = 60.0
 
 @dataclass
 class Member:
-    """One configured provider. price None: unknown, and never asked; `problem` says so. reason: of its last failure."""
+    """One configured provider. price None: unknown, and never asked; `problem` says so. reason: of its last failure.
+
+    paused_until: our own bound of calls a minute was reached, and is looked at again then.
+    """
 
     provider: Provider
     price: Price | None
@@ -40,6 +43,7 @@ class Member:
     weight: int = 1
     problem: str = ""
     reason: str = field(default="", init=False)
+    paused_until: float = field(default=0.0, init=False)
     state: ProviderState = field(init=False)
     slots: Slots = field(init=False)
 
@@ -135,7 +139,7 @@ class Attempts:
             call_id, refused = await self._reserved(member, asking, messages)
             if refused is not None:
                 member.change(member.state.abandoned())
-                return replace(total, ended="bad", reason="BAD_ANSWER") if total.text else refused
+                return replace(total, ended="bad", reason="BAD_ANSWER") if total.problems else refused
             timeout_s = max(min(asking.attempt_timeout_s, ends_at - monotonic()), 0.001)
             try:
                 reply = await self._reply(member, messages, timeout_s)
@@ -153,7 +157,7 @@ class Attempts:
             except BadAnswer as error:
                 problems = tuple(getattr(error, "problems", None) or [str(error)])
                 self.later(_settled(call_id, "bad answer", reply, cost))
-                is_second = bool(total.text)
+                is_second = bool(total.problems)
                 total = replace(total, text=reply.text, problems=problems)
                 member.change(member.state.answered())
                 if is_second or not may_repair() or ends_at <= monotonic():
@@ -171,13 +175,15 @@ class Attempts:
         most = most_input_tokens(messages, member.provider.extra_bytes)
         reserve = Reserve(
             call_id=str(uuid.uuid4()),
-            wanted=asking.wanted,
+            tenant=asking.wanted.tenant,
             callset_id=asking.callset_id,
+            subject=asking.wanted.subject,
             provider=member.name,
             model=member.provider.model,
             worst_microusd=member.price.worst(most, MAX_OUTPUT_TOKENS),
             bounds=Bounds(asking.budget_microusd, member.concurrency, member.requests_per_minute),
             seconds=asking.attempt_timeout_s + _BOOKS_FOR_S,
+            wanted=asking.wanted,
         )
         (told,) = await self._books.write(reserve)
         assert told is not None  # noqa: S101 - what the port promises of a Reserve

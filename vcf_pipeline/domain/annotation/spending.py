@@ -41,16 +41,22 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Reserve:
-    """May this call be made? worst_microusd: what it cannot cost more than. seconds: it is over by then."""
+    """May this call be made? worst_microusd: what it cannot cost more than. seconds: it is over by then.
+
+    wanted: where given, answers that were bought by another call serve as well, and while another process asks about
+    the subject the call may not be made.
+    """
 
     call_id: str
-    wanted: Wanted
+    tenant: str
     callset_id: str
+    subject: str
     provider: str
     model: str
     worst_microusd: int
     bounds: Bounds
     seconds: float
+    wanted: Wanted | None = None
 
 
 @dataclass(frozen=True)

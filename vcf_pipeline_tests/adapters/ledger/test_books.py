@@ -39,7 +39,9 @@ def wanted(subject: str = "s1", tenant: str = "default", answers: int = 1) -> Wa
 
 
 def reserve(subject: str = "s1", worst: int = 100, bounds: Bounds = BOUNDS, **changed: Any) -> Reserve:
-    asked = Reserve(str(uuid.uuid4()), wanted(subject), "c" * 16, "openai", "gpt", worst, bounds, 70.0)
+    asked = Reserve(
+        str(uuid.uuid4()), "default", "c" * 16, subject, "openai", "gpt", worst, bounds, 70.0, wanted(subject)
+    )
     return replace(asked, **changed)
 
 
@@ -142,6 +144,16 @@ def test_while_one_asks_about_a_subject_another_owner_waits(ledger):
     keeping(ledger, work)
 
 
+def test_calls_that_want_no_answer_of_others_wait_for_nobody(ledger):
+    async def work(books: LedgerBooks) -> None:
+        other = ledger.books()
+        assert grants(await books.write(reserve("embedding", wanted=None))) == [Grant.GRANTED]
+        assert grants(await other.write(reserve("embedding", wanted=None))) == [Grant.GRANTED]
+        await other.close()
+
+    keeping(ledger, work)
+
+
 def test_one_that_failed_leaves_the_subject_to_others(ledger):
     async def work(books: LedgerBooks) -> None:
         other, asked = ledger.books(), reserve()
@@ -174,7 +186,7 @@ def test_the_budget_is_a_tenants_and_what_is_under_way_counts(ledger):
         await books.write(*first)
         assert grants(await books.write(reserve("s9", worst=400))) == [Grant.FULL]
         assert grants(await books.write(reserve("s9", worst=1001))) == [Grant.SPENT]
-        assert grants(await books.write(reserve("s9", worst=1000, wanted=wanted("s9", "beta")))) == [Grant.GRANTED]
+        assert grants(await books.write(reserve("s9", worst=1000, tenant="beta", wanted=None))) == [Grant.GRANTED]
         told = await books.write(settled(first[0], 10), reserve("s9", worst=590), reserve("s8", worst=1))
         assert grants(told) == [None, Grant.GRANTED, Grant.FULL]
         assert sums_agree(ledger) == (10, 400 + 590 + 1000)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from vcf_pipeline.domain.annotation.provider_choice import (
     BAD_IN_A_ROW,
+    PATIENCE_S,
     TOLERATED,
     ProviderState,
     next_free,
@@ -96,6 +97,20 @@ def test_answers_that_are_never_of_use_put_it_out():
     assert state.is_free(0.0)
     assert not state.answered_well().answered_badly().unusable
     assert "BAD_ANSWER" in state.answered_badly().unusable
+
+
+def test_one_that_has_failed_for_long_is_not_waited_for_but_its_probe_still_goes():
+    state = A.failed(0.0, is_dead=True)
+    assert next_free([state], 1.0) is not None
+    assert next_free([state], PATIENCE_S + 1.0) is None
+    assert order([state], "preference", PATIENCE_S + 1.0) == [state]
+    assert next_free([state.begun(5.0).answered().failed(20.0, is_dead=True)], 21.0) is not None
+
+
+def test_our_own_pause_is_no_failure():
+    assert not A.paused(2.0).is_free(1.0)
+    assert A.paused(2.0).is_free(2.0)
+    assert A.paused(2.0).coolings == 0
 
 
 def test_nobody_comes_free_where_all_are_out():

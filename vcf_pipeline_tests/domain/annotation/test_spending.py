@@ -5,12 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcf_pipeline.domain.annotation.spending import Bounds, Grant, Reserve, Standing, Wanted, decide
+from vcf_pipeline.domain.annotation.spending import Bounds, Grant, Reserve, Standing, decide
 
 
 def asked(worst: int, budget: int = 1000, at_a_time: int = 8, a_minute: int = 0) -> Reserve:
-    wanted = Wanted("default", "s", (("openai", "m"),), "p")
-    return Reserve("c", wanted, "", "openai", "m", worst, Bounds(budget, at_a_time, a_minute), 70.0)
+    return Reserve("c", "default", "", "s", "openai", "m", worst, Bounds(budget, at_a_time, a_minute), 70.0)
 
 
 def test_the_last_micro_usd_may_be_spent_and_not_one_more():
