@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcf_pipeline.domain.annotation.prices import Price
-from vcf_pipeline.domain.annotation.spending import Bounds, Ending, Grant, Reserve, Settle, Wanted
+from vcf_pipeline.domain.annotation.spending import Bounds, Ending, Grant, Reserve, Settle
 from vcf_pipeline.domain.errors import BadAnswer, BudgetSpent, ProviderRefused, ProviderUnavailable
 
 TEXTS_A_CALL = 128
@@ -26,7 +26,7 @@ _TOKENS_A_TEXT = 16
 _BOOKS_FOR_S = 5.0
 _PATIENCE_S = 60.0
 _POLL_S = 0.2
-PROMPT_VERSION = "embedding"
+SUBJECT = "embedding"
 """What the books call such a call's subject."""
 
 
@@ -119,13 +119,11 @@ class ModelEmbedder:
         most = sum(len(text.encode()) + _TOKENS_A_TEXT for text in texts)
         terms, ends_at = self._terms, monotonic() + _PATIENCE_S
         while True:
-            call_id = str(uuid.uuid4())
-            # a subject of its own: vectors are not kept as answers, so that no call stands for another one
-            wanted = Wanted(terms.tenant, uuid.UUID(call_id).hex, ((self._vendor, self._model),), PROMPT_VERSION)
             reserve = Reserve(
-                call_id=call_id,
-                wanted=wanted,
+                call_id=str(uuid.uuid4()),
+                tenant=terms.tenant,
                 callset_id="",
+                subject=SUBJECT,
                 provider=self._vendor,
                 model=self._model,
                 worst_microusd=terms.price.worst(most, 0),
@@ -133,7 +131,7 @@ class ModelEmbedder:
                 seconds=terms.timeout_s + _BOOKS_FOR_S,
             )
             (told,) = await books.write(reserve)
-            grant = told.grant if told is not None else None
+            grant = told.grant
             if grant is Grant.GRANTED:
                 return reserve.call_id
             if grant is Grant.SPENT:
@@ -148,7 +146,7 @@ class ModelEmbedder:
                 raise ProviderUnavailable(
                     where=self.name,
                     expected="a place for one call",
-                    got=f"none in {_PATIENCE_S:g} s ({grant.value if grant else 'no word'})",
+                    got=f"none in {_PATIENCE_S:g} s ({grant})",
                     repair="Try again later.",
                     provider=self._vendor,
                     retry_after=None,
