@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from vcf_pipeline.domain.triage.rules import CAPS, RULES
+from vcf_pipeline.domain.triage.presets import PRESETS
+from vcf_pipeline.domain.triage.rules import CAPS, LIMITS, NOTES, RULES
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "vcf_pipeline"
@@ -269,6 +270,18 @@ def test_the_triage_page_is_the_table_of_the_rules():
     caps = [f"| `{cap.code}` | {cap.says} |" for cap in CAPS]
     assert _between(page, "rules")[2:] == rules
     assert _between(page, "caps")[2:] == caps
+    assert _between(page, "notes")[2:] == [f"| `{note.code}` | {note.says} |" for note in NOTES]
+    assert _between(page, "limits")[2:] == [f"| `{code}` | {limit} |" for code, limit in LIMITS.items()]
+    assert list(LIMITS) == [one.code for one in (*RULES, *CAPS, *NOTES)]
+
+
+def test_the_page_of_sources_is_the_table_of_the_presets():
+    page = (ROOT / "docs" / "sources.md").read_text()
+    rows = []
+    for preset in PRESETS.values():
+        fields = ", ".join(f"`{key}`" for key in preset.fields()) or "none"
+        rows.append(f"| `{preset.name}` | {', '.join(preset.kinds)} | {preset.read_as} | {fields} |")
+    assert _between(page, "presets")[2:] == rows
 
 
 def _between(page: str, name: str) -> list[str]:

@@ -25,7 +25,6 @@ from vcf_pipeline.domain.errors import PermanentError, StoreUnavailable
 
 ROWS = "rows.parquet"
 GROUP_ROWS = 100_000
-"""Of one contig: what a join holds of a source at once."""
 RUN_BYTES = 96 << 20
 RUN_GROUP_ROWS = 25_000
 
@@ -44,8 +43,10 @@ class Group:
 class SourceTables:
     """The rows of every source of every tenant below one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, run_bytes: int = RUN_BYTES, group_rows: int = GROUP_ROWS) -> None:
+        """run_bytes: what is sorted at once. group_rows: of one contig, what a join holds of a source at once."""
         self.root = root
+        self._run_bytes, self._group_rows = run_bytes, group_rows
 
     def folder(self, tenant: str, name: str) -> Path:
         return self.root / tenant / "_sources" / name
@@ -62,7 +63,15 @@ class SourceTables:
     ) -> SourceWriter:
         """For whoever holds the source's lease; see SourceWriter."""
         folder = self.folder(tenant, name) / f"{version}-{uuid4().hex[:8]}"
-        return SourceWriter(self.root, folder, sort_by=sort_by, last=last, reduced=reduced)
+        return SourceWriter(
+            self.root,
+            folder,
+            sort_by=sort_by,
+            last=last,
+            reduced=reduced,
+            run_bytes=self._run_bytes,
+            group_rows=self._group_rows,
+        )
 
     def open(self, path: str, last: str) -> SourceRows:
         """The rows in a folder that the ledger names. last: the column of a row's last position.
@@ -107,6 +116,9 @@ class SourceRows:
             ) from error
         self.columns = list(self._file.schema_arrow.names)
         self.groups = [self._group(at, last) for at in range(self._file.num_row_groups)]
+        self._by_contig: dict[str, list[Group]] = {}
+        for group in self.groups:
+            self._by_contig.setdefault(group.contig, []).append(group)
         self.groups_read = 0
 
     def _group(self, at: int, last: str) -> Group:
@@ -134,15 +146,13 @@ class SourceRows:
 
     def touched(self, contig: str, first: np.ndarray, last: np.ndarray) -> Iterator[Group]:
         """Row groups of the contig in which some [first, last] may lie, in order. first, last: int64, 1-based."""
-        mine = [group for group in self.groups if group.contig == contig]
+        mine = self._by_contig.get(contig, [])
         if not mine or not len(first):
             return
-        starts, ends = np.sort(first), np.sort(last)
-        for group in mine:
-            begun = np.searchsorted(starts, group.last, side="right")
-            over = np.searchsorted(ends, group.first, side="left")
-            if begun > over:
-                yield group
+        begun = np.searchsorted(np.sort(first), [group.last for group in mine], side="right")
+        over = np.searchsorted(np.sort(last), [group.first for group in mine], side="left")
+        for at in np.flatnonzero(begun > over):
+            yield mine[at]
 
     def close(self) -> None:
         self._file.close()
@@ -171,7 +181,7 @@ class SourceWriter:
     """Rows in any order → one sorted file. A `with` that fails leaves nothing.
 
     sort_by: columns; the first is the position. last: the column whose maximum each row group must tell. reduced: all
-    rows at one position, sorted, → those to keep. Memory: RUN_BYTES and what they take to be sorted, then a row group
+    rows at one position, sorted, → those to keep. Memory: run_bytes and what they take to be sorted, then a row group
     of each run that overlaps another.
     """
 
@@ -183,8 +193,11 @@ class SourceWriter:
         sort_by: tuple[str, ...],
         last: str,
         reduced: Callable[[pl.DataFrame], pl.DataFrame],
+        run_bytes: int,
+        group_rows: int,
     ) -> None:
         self._root, self._folder, self._sort_by, self._reduced = root, make_private_dir(folder), sort_by, reduced
+        self._run_bytes, self._group_rows = run_bytes, group_rows
         self._last = last
         self._waiting: list[pl.DataFrame] = []
         self._waiting_bytes = 0
@@ -212,7 +225,7 @@ class SourceWriter:
         self._waiting.append(frame)
         self.rows_in += frame.height
         self._waiting_bytes += int(frame.estimated_size()) + 16 * frame.width * frame.height
-        if self._waiting_bytes >= RUN_BYTES:
+        if self._waiting_bytes >= self._run_bytes:
             self._write_run()
 
     def finish(self) -> None:
@@ -308,9 +321,9 @@ class SourceWriter:
             pending = [] if following is None else [waiting.filter(pl.col(position) >= following)]
             if whole.height:
                 ready.append(self._reduced(whole.sort(*self._sort_by, maintain_order=True)))
-            if sum(frame.height for frame in ready) >= GROUP_ROWS:
+            if sum(frame.height for frame in ready) >= self._group_rows:
                 rows = pl.concat(ready)
-                whole_groups = rows.height // GROUP_ROWS * GROUP_ROWS
+                whole_groups = rows.height // self._group_rows * self._group_rows
                 self._write_groups(rows.head(whole_groups))
                 ready = [rows.slice(whole_groups)]
         if ready:
@@ -318,8 +331,8 @@ class SourceWriter:
 
     def _write_groups(self, rows: pl.DataFrame) -> None:
         """rows: of one contig, sorted."""
-        for start in range(0, rows.height, GROUP_ROWS):
-            self._write_table(rows.slice(start, GROUP_ROWS))
+        for start in range(0, rows.height, self._group_rows):
+            self._write_table(rows.slice(start, self._group_rows))
 
     def _write_table(self, rows: pl.DataFrame) -> None:
         table = _arrow(rows)

@@ -81,7 +81,8 @@ def run(
         def act(path: str) -> None:
             callset, _ = registered(control, path, label, assembly)
             outcome = launched(control, callset, force=force, annotate=annotate, yes=yes)
-            call.emit(outcome_record(outcome), summary_lines(call, control, outcome))
+            record = outcome_record(outcome) | heard_record(control, outcome.callset.key)
+            call.emit(record, summary_lines(call, control, outcome))
 
         return call.each(files, act)
 
@@ -215,6 +216,7 @@ def summary_lines(call: Call, control: Control, outcome: RunOutcome) -> list[str
     ]
     if genes := top_genes(control, callset.key):
         lines.append("  genes   " + ", ".join(f"{printable(gene)} {count:,}" for gene, count in genes[:TOP_GENES]))
+    lines += heard_lines(control, outcome)
     lines.append("  stores  " + ", ".join(f"{name} {rows:,}" for name, rows in outcome.stores.items()))
     if outcome.annotations is not None:
         lines += annotation_lines(control, callset.key, outcome.annotations)
@@ -223,6 +225,39 @@ def summary_lines(call: Call, control: Control, outcome: RunOutcome) -> list[str
     urgent = [tier for tier in ("1", "2", "3") if tiers[tier]][:2]
     words = ["query", "variants", "--callset", callset.callset_id]
     lines.append("  next    " + call.command(*words, *(["--tier", ",".join(urgent)] if urgent else [])))
+    return lines
+
+
+def heard_record(control: Control, key: PartitionKey) -> dict[str, Any]:
+    """What registered sources did for the triage: alleles that each knew, why others were not heard, what moved."""
+    from vcf_pipeline.stages.joined_sources import usable
+
+    manifest = control.tables.manifest(key.tenant, key.callset_id, "triaged_variants")
+    if manifest is None:
+        return {}
+    _, not_used = usable(control.ledger.sources(key.tenant), manifest.assembly)
+    return {
+        "sources": {source["name"]: source["matched"] for source in manifest.extra.get("sources", [])},
+        "sources_not_used": not_used,
+        "consequences": manifest.extra.get("consequences") or None,
+        "tier_moves": manifest.extra.get("moves", 0),
+    }
+
+
+def heard_lines(control: Control, outcome: RunOutcome) -> list[str]:
+    """The same for a person; nothing where nothing is registered."""
+    heard = heard_record(control, outcome.callset.key)
+    if not heard:
+        return []
+    lines = []
+    if heard["sources"]:
+        known = ", ".join(f"{name} knew {count:,}" for name, count in heard["sources"].items())
+        lines.append(f"  sources {known} of {outcome.callset.alleles or 0:,} alleles")
+    lines += [f"  sources {name} was not used: {printable(why)}" for name, why in heard["sources_not_used"].items()]
+    if heard["consequences"]:
+        lines.append(f"  {printable(heard['consequences'])}")
+    if heard["tier_moves"] and not outcome.reused:
+        lines.append(f"  moved   {heard['tier_moves']:,} alleles have another tier than in the triage before")
     return lines
 
 

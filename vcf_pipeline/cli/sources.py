@@ -230,7 +230,7 @@ def _tell_moves(call: Call, control: Control, effects: list[Effect], name: str) 
                 call.emit(record, _move_lines(move, labels[key]))
     if stale and not call.json:
         rest = f", the first {MOVES_SHOWN} of them above" if n_moves > MOVES_SHOWN else ""
-        call.emit({}, [f"{n_moves:,} alleles will change tier{rest}"])
+        call.emit({}, [f"{n_moves:,} {'allele' if n_moves == 1 else 'alleles'} will change tier{rest}"])
 
 
 def _move_lines(move: dict[str, Any], label: str) -> list[str]:

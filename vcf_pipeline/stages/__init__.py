@@ -10,7 +10,9 @@ announce_records.py  single variants that were sent → their announcement
 receive.py         an announcement → batches
 parse.py           batches, read or received → parsed_variants
 sources.py         a file of reference data → a registered source
+gene_model_files.py  a gene model kept with its reference
 joined_sources.py  frames of a callset with what sources have of the same alleles and places
+computed_consequences.py  a callset without consequences → those of a registered gene model, by bcftools csq
 triage.py          parsed_variants → triaged_variants
 annotate.py        triaged_variants → ai_annotations: the alleles that matter, explained
 explanations.py    the explanations of a callset that hold for its triage as it is now

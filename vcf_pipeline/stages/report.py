@@ -47,13 +47,15 @@ _OF_ANSWERS = [
 class Report:
     """parsed, triaged, annotated: manifests; annotated is None where nothing is explained for this triage.
 
-    tiers: alleles by TIER_NAMES. reasons: (code, what it says, alleles), frequent first; doubts: likewise of the caps.
-    alleles: by tier 1 to 3, the first `limit` of each: columns of both tables, `answer` and `calls` beside them.
-    moves: the newest TIER_MOVES, cut; n_moves: all of them. state: of the ledger. generated_at: ISO 8601, UTC.
+    sha256: of the file's bytes, "" where they never were a file. tiers: alleles by TIER_NAMES. reasons: (code, what it
+    says, alleles), frequent first; doubts: likewise of the caps. alleles: by tier 1 to 3, the first `limit` of each:
+    columns of both tables, `answer` and `calls` beside them. moves: the newest TIER_MOVES, cut; n_moves: all of them.
+    state: of the ledger. generated_at: ISO 8601, UTC.
     """
 
     key: PartitionKey
     state: str
+    sha256: str
     parsed: Manifest
     triaged: Manifest
     annotated: Manifest | None
@@ -96,6 +98,7 @@ def report_of(
     return Report(
         key=key,
         state=callset.state,
+        sha256=callset.sha256 or "",
         parsed=parsed,
         triaged=triaged,
         annotated=explanations.ai if explanations is not None else None,

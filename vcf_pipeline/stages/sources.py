@@ -42,6 +42,7 @@ from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.vcf.assembly import Assembly
 from vcf_pipeline.domain.vcf.header import Header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
+from vcf_pipeline.stages.gene_model_files import keep_model
 from vcf_pipeline.stages.joined_sources import Registered, last_column, usable
 from vcf_pipeline.stages.triage import ASSET, SOURCE_INPUT, moves_to_come
 
@@ -159,6 +160,8 @@ def add_source(
             tenant, name, judged.version, sort_by=sort_by, last=last_column(judged.kind), reduced=reduced
         ) as writer:
             noticed = _read_rows(judged, writer, progress)
+            if judged.fasta is not None:
+                keep_model(judged.path, judged.fasta, writer.folder)
             lease.check()
             writer.finish()
             source = Source(
@@ -176,6 +179,7 @@ def add_source(
                     "sha256": judged.sha256,
                     "fasta": judged.fasta,
                     "fasta_sha256": judged.fasta_sha256,
+                    "fasta_stat": _stat(judged.fasta),
                     "rejected": noticed.rejected,
                     "not_left_aligned": noticed.not_left_aligned,
                 },
@@ -342,6 +346,14 @@ def _preset(kind: str, header: Header | None, asked: str | None, path: str) -> t
             code="UNKNOWN_PRESET",
         )
     return PRESETS[guess[0]], guess[1]
+
+
+def _stat(path: str | None) -> list[int] | None:
+    """Size and time of change, by which a use of it sees that it is another file now."""
+    if path is None:
+        return None
+    found = Path(path).stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _check_fields(kind: str, preset: Preset, fields: Sequence[str], header: Header | None, path: str) -> None:

@@ -23,6 +23,7 @@ from vcf_pipeline.domain.triage.evidence import wanted_columns
 from vcf_pipeline.domain.triage.moves import OLD_COLUMNS, OlderRows, because, moved
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.triage.tiers import CODE_VERSION, TIER_NAMES, tier_counts, triaged
+from vcf_pipeline.stages.computed_consequences import COMPUTED, Computed, computed_consequences, wanted_input
 from vcf_pipeline.stages.joined_sources import JoinedSources, Registered, joined_sources, usable, voice_of
 
 SOURCE, ASSET, TABLE, MOVES = "parsed_variants", "triaged_variants", "triaged", "tier_moves"
@@ -71,10 +72,10 @@ def triage_callset(
     parsed = _parsed(key, tables)
     with joined_sources(registered, key.tenant, parsed.assembly) as (joined, not_used):
         stored = tables.manifest(key.tenant, key.callset_id, ASSET)
-        inputs = _wanted_inputs(parsed, thresholds, joined.used)
+        inputs = _wanted_inputs(parsed, thresholds, joined.used, stored)
         if stored is not None and not force and not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs):
             return _report(stored, started, reused=True)
-        work = _Work(key, parsed, tables, thresholds, joined)
+        work = _work(key, parsed, tables, thresholds, joined, registered)
         manifest = _write(work, inputs, stored, not_used=not_used, lease=lease, progress=progress)
     return _report(manifest, started, reused=False)
 
@@ -85,7 +86,7 @@ def is_current(key: PartitionKey, tables: Tables, thresholds: TriageThresholds, 
     if parsed is None:
         return False
     stored = tables.manifest(key.tenant, key.callset_id, ASSET)
-    inputs = _wanted_inputs(parsed, thresholds, usable(sources, parsed.assembly)[0])
+    inputs = _wanted_inputs(parsed, thresholds, usable(sources, parsed.assembly)[0], stored)
     return not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs)
 
 
@@ -101,11 +102,11 @@ def moves_to_come(
         return
     parsed = _parsed(key, tables)
     with joined_sources(registered, key.tenant, parsed.assembly) as (joined, _):
-        inputs = _wanted_inputs(parsed, thresholds, joined.used)
+        inputs = _wanted_inputs(parsed, thresholds, joined.used, stored)
         if not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs):
             return
         watch = _Watch(stored, inputs, tables)
-        for variants, rows in _Work(key, parsed, tables, thresholds, joined).frames():
+        for variants, rows in _work(key, parsed, tables, thresholds, joined, registered).frames():
             yield watch.moves(variants, rows)
 
 
@@ -144,8 +145,11 @@ def _parsed(key: PartitionKey, tables: Tables) -> Manifest:
     return parsed
 
 
-def _wanted_inputs(parsed: Manifest, thresholds: TriageThresholds, used: Sequence[Source]) -> dict[str, str]:
+def _wanted_inputs(
+    parsed: Manifest, thresholds: TriageThresholds, used: Sequence[Source], stored: Manifest | None
+) -> dict[str, str]:
     return {
+        **wanted_input(parsed, used, stored),
         SOURCE: parsed.digest,
         "thresholds": thresholds.fingerprint(),
         # not part of the digest, and BA1's exceptions go by it
@@ -163,21 +167,45 @@ class _Work:
     tables: Tables
     thresholds: TriageThresholds
     joined: JoinedSources
+    computed: Computed
 
     def frames(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """(rows of variants, rows of triaged) for each frame of parsed_variants."""
         where = (self.key.tenant, self.key.callset_id, SOURCE, "variants")
         columns = wanted_columns(self.tables.schema(*where))
-        voices = [voice_of(source) for source in self.joined.used]
+        model = self.computed.model
+        voices = [voice_of(source, has_consequences=source == model) for source in self.joined.used]
         for variants in self.tables.frames(*where, columns=columns):
             rows = triaged(
-                self.joined.joined(variants),
+                self._with_computed(self.joined.joined(variants)),
                 has_samples=bool(self.parsed.samples),
                 assembly=self.parsed.assembly,
                 thresholds=self.thresholds,
                 voices=voices,
             )
             yield variants, rows
+
+    def _with_computed(self, variants: pl.DataFrame) -> pl.DataFrame:
+        """Adds what was computed, as columns of the gene model."""
+        if self.computed.model is None:
+            return variants
+        voice = voice_of(self.computed.model)
+        rows = self.computed.rows.rename({name: voice.column(f"computed_{name}") for name in COMPUTED})
+        joined = variants.join(rows, on=["record_no", "alt_index"], how="left", maintain_order="left")
+        return joined.with_columns(pl.col(voice.column(f"computed_{name}")).cast(pl.String) for name in COMPUTED)
+
+
+def _work(
+    key: PartitionKey,
+    parsed: Manifest,
+    tables: Tables,
+    thresholds: TriageThresholds,
+    joined: JoinedSources,
+    registered: Registered | None,
+) -> _Work:
+    source_tables = registered.tables if registered is not None else None
+    computed = computed_consequences(parsed, joined.used, tables=tables, source_tables=source_tables)
+    return _Work(key, parsed, tables, thresholds, joined, computed)
 
 
 class _Watch:
@@ -251,6 +279,7 @@ def _write(
                         for source in work.joined.used
                     ],
                     "sources_not_used": not_used,
+                    "consequences": work.computed.note,
                 },
             },
             lease.guard,

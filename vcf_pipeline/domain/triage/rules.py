@@ -18,7 +18,10 @@ from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
 @dataclass(frozen=True)
 class Rule:
-    """line: the first one that holds decides. tier: None is unknown. when: Boolean, null counts as false."""
+    """line: the first one that holds decides. tier: None is unknown. when: Boolean, null counts as false.
+
+    What a rule cannot see is in LIMITS.
+    """
 
     line: int
     tier: int | None
@@ -146,6 +149,36 @@ NOTES = (
         "written further left",
     ),
 )
+
+LIMITS: dict[str, str] = {
+    "clinvar_pathogenic": "a claim on the allele, for one of its conditions and seldom for this person; ClinVar errs, "
+    "and its file is as old as the source that was registered",
+    "clinvar_benign": "benign for the conditions that were submitted; an old claim may rest on few people",
+    "ba1_common": "a frequency of a filtered or badly covered site is none; disease of the elderly, of low penetrance "
+    "or recessive may be as common",
+    "clinvar_pathogenic_weak": "one submitter, or none who gave criteria",
+    "clinvar_conflicting": "how many say what is not weighed; without CLNSIGCONF nobody is known to say P or LP, and "
+    "the allele is tier 3 as `clinvar_vus`",
+    "lof_candidate": "a candidate for PVS1, not PVS1: neither the gene's mechanism, nor the last exon, nor rescue by "
+    "splicing or another transcript is looked at",
+    "rare": "not seen is not rare where a population was badly covered",
+    "af_unknown": "says that no frequency was found, in the file or in a source; it may be common",
+    "clinvar_vus": "of uncertain significance is not half pathogenic",
+    "lof_not_rare": "recessive disease may be carried this often",
+    "missense_rare": "no predictor is asked; most rare missense alleles do nothing",
+    "clinvar_benign_weak": "one submitter, or none who gave criteria: it keeps the allele in sight",
+    "moderate_not_rare": "above what most dominant diseases allow, not above what recessive ones do",
+    "low_impact": "splicing beyond the two bases at an exon's end, promoters and enhancers are not seen",
+    "frequent": "as `moderate_not_rare`",
+    "clinvar_other": "drug response and risk are real, and are not what this triage sorts by",
+    "rare_without_consequence": "nothing says what the allele does",
+    "no_evidence": "unknown, never benign",
+    "filter_not_pass": "what a FILTER means is its caller's own",
+    "low_quality": "QUAL is not comparable between callers",
+    "not_carried": "only called alleles are counted",
+    "key_not_normalised": "only a reference can tell whether two ways of writing are one allele: `bcftools norm`",
+}
+"""Code → what it cannot see, for people."""
 
 RULES, CAPS = rules_of(TriageThresholds()), caps_of(TriageThresholds())
 """With the default thresholds; codes, lines and tiers are the same with any."""

@@ -1,0 +1,64 @@
+"""What a report says: of the triage and the explanations as they are, and how much it leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vcf_pipeline.domain.errors import UnknownPartition
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.stages.report import Report, report_of
+from vcf_pipeline_tests.stages.made_control import TENANT, MadeControl
+from vcf_pipeline_tests.stages.made_report import explain, put_hostile
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[MadeControl]:
+    made = MadeControl(tmp_path)
+    yield made
+    made.close()
+
+
+def told(control: MadeControl, key: PartitionKey, limit: int = 200) -> Report:
+    return report_of(key, ledger=control.ledger, tables=control.tables, generated_at="2026-11-27 08:00", limit=limit)
+
+
+def test_tiers_reasons_doubts_and_who_carries_what(control: MadeControl) -> None:
+    report = told(control, put_hostile(control))
+    assert report.tiers == {"1": 4, "2": 4, "3": 4, "4": 4, "unknown": 4}
+    assert {tier: len(alleles) for tier, alleles in report.alleles.items()} == {1: 4, 2: 4, 3: 4}
+    assert [(code, count) for code, _, count in report.doubts] == [("filter_not_pass", 20)]
+    assert {code: count for code, _, count in report.reasons}["clinvar_pathogenic"] == 20
+    first = report.alleles[1][0]
+    assert first["calls"] == [("anna", "het"), ("bert", "hom")]
+    assert (first["answer"]["disagrees"], first["answer"]["provider"]) == (True, "openai")
+    assert report.n_moves == 1
+
+
+def test_the_limit_holds_for_each_tier_and_the_claimed_come_first(control: MadeControl) -> None:
+    report = told(control, put_hostile(control), limit=2)
+    assert report.n_shown == 6
+    assert [allele["record_no"] for allele in report.alleles[1]] == [0, 5]
+
+
+def test_explanations_of_an_older_triage_are_left_out_and_said(control: MadeControl) -> None:
+    key = put_hostile(control)
+    put_hostile(control, 21, is_explained=False)
+    report = told(control, key)
+    assert report.annotated is None
+    assert report.is_outdated
+    assert all(allele["answer"] is None for allele in report.alleles[1])
+    explain(control, key)
+    assert told(control, key).annotated is not None
+
+
+def test_what_is_not_triaged_has_no_report(control: MadeControl) -> None:
+    with pytest.raises(UnknownPartition):
+        told(control, PartitionKey(TENANT, "f" * 16))
+
+
+def test_a_callset_of_nothing_has_a_report_of_nothing(control: MadeControl) -> None:
+    report = told(control, put_hostile(control, 0, is_explained=False))
+    assert sum(report.tiers.values()) == report.n_shown == 0

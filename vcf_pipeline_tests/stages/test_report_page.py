@@ -1,0 +1,124 @@
+"""The page of a report: whole in itself, nothing in it runs, and it says what it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from vcf_pipeline.stages.report import report_of
+from vcf_pipeline.stages.report_page import NOTICE, page
+from vcf_pipeline_tests.stages.made_control import MadeControl
+from vcf_pipeline_tests.stages.made_report import CODE, put_hostile
+
+MAY_BE = {
+    *("html", "head", "meta", "title", "style", "body", "main", "section", "article", "header", "footer"),
+    *("h1", "h2", "h3", "p", "b", "span", "small", "ul", "li", "dl", "dt", "dd", "div", "blockquote"),
+    *("table", "caption", "colgroup", "col", "thead", "tbody", "tr", "th", "td", "svg", "rect"),
+}
+REACHES_OUT = {"src", "href", "srcset", "data", "action", "formaction", "poster", "background", "xlink:href"}
+
+
+class Elements(HTMLParser):
+    """What the page is made of, as a browser reads it."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in ("meta", "col"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeControl]:
+    made = MadeControl(tmp_path_factory.mktemp("control"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def html(control: MadeControl) -> str:
+    key = put_hostile(control)
+    return page(report_of(key, ledger=control.ledger, tables=control.tables, generated_at="2026-11-27 08:00", limit=3))
+
+
+def read(html: str) -> Elements:
+    elements = Elements()
+    elements.feed(html)
+    elements.close()
+    return elements
+
+
+def test_hostile_text_is_text(html: str) -> None:
+    elements = read(html)
+    assert elements.tags <= MAY_BE
+    assert not {name for name in elements.attributes if name.startswith("on")} | (elements.attributes & REACHES_OUT)
+    assert elements.open == []
+    text = " ".join(elements.texts)
+    assert "BRCA1<script>alert(1)</script>" in text
+    assert CODE in text
+    assert not any(bad in html for bad in ("\x1b", "\x00", "\u202e"))
+
+
+def test_nothing_outside_is_asked_for(html: str) -> None:
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "default-src 'none'" in html
+
+
+def test_it_says_what_it_is_at_both_ends_and_what_is_left_out(html: str) -> None:
+    assert html.startswith("<!doctype html>")
+    assert html.count(NOTICE) == 2
+    assert html.index(NOTICE) < html.index("Tier 1: look first")
+    assert html.rindex(NOTICE) > html.index("Where this comes from")
+    assert "1 more of tier 1 are not shown here" in html
+    assert "The model reads the claims as <b>benign</b>, the rules say <b>pathogenic</b>" in html
+    assert "unknown" in html
+    assert "… (" in html  # a long value is cut, and says so
+
+
+def test_versions_thresholds_and_sources_are_named(html: str) -> None:
+    text = " ".join(" ".join(read(html).texts).split())
+    for said in ("common_af 0.05", "version c4fd4120aabb", "not used: of another assembly", "0.0001 USD", "a" * 64):
+        assert said in text
+
+
+def test_a_browser_runs_nothing_of_it_and_it_fits_a_phone_and_paper(html: str, tmp_path: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra dev")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium (Debian: apt-get install chromium)")
+    file = tmp_path / "report.html"
+    file.write_text(html)
+    asked: list[str] = []
+    opened: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 390, "height": 800})
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("dialog", lambda dialog: (opened.append(dialog.message), dialog.dismiss()))
+        tab.goto(file.as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        printed = tab.pdf(prefer_css_page_size=True)
+        browser.close()
+    assert asked == [file.as_uri()]
+    assert opened == []
+    assert printed.startswith(b"%PDF")
