@@ -156,12 +156,12 @@ def provider_client(settings: Settings, name: str) -> OpenAiClient:
     )
 
 
-def provider_members(settings: Settings) -> list[Member]:
-    """The configured providers but `rules`, in order of preference; one of unknown price is there with its problem."""
+def provider_members(settings: Settings, names: Sequence[str] | None = None) -> list[Member]:
+    """The named providers, or those that are configured, without `rules`; one of unknown price has its problem."""
     from vcf_pipeline.adapters.providers.attempts import Member
 
     members = []
-    for name in settings.ai.provider_names:
+    for name in settings.ai.provider_names if names is None else names:
         if name == "rules":
             continue
         one, client = settings.provider(name), provider_client(settings, name)
@@ -343,10 +343,11 @@ class Control(Sender):
         """Whoever explains alleles, by the settings. Nothing is connected before it is asked."""
         from vcf_pipeline.adapters.providers import router as routing
         from vcf_pipeline.adapters.providers.explainer import Explainer
+        from vcf_pipeline.adapters.providers.runs import Options
         from vcf_pipeline.domain.annotation.answer import read_answer
 
         settings, ai = self.settings, self.settings.ai
-        options = routing.Options(
+        options = Options(
             names=ai.provider_names,
             balance=ai.balance,
             attempt_timeout_s=ai.attempt_timeout_s,

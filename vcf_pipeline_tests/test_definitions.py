@@ -40,7 +40,7 @@ def test_every_asset_reads_well_in_the_catalogue():
     for asset in repository.assets_defs_by_key.values():
         for spec in asset.specs:
             assert spec.description
-            assert spec.group_name in ("variants", "stores")
+            assert spec.group_name in ("variants", "stores", "annotations", "annotation_stores")
             assert spec.owners == ["team:vcf-pipeline"]
             assert spec.kinds
             assert spec.partitions_def == CALLSETS
@@ -74,6 +74,9 @@ def test_the_loads_come_after_what_they_load():
         "triaged_variants": {"parsed_variants"},
         "lancedb_variants": {"parsed_variants", "triaged_variants"},
         "kuzu_variants": {"parsed_variants", "triaged_variants"},
+        "ai_annotations": {"triaged_variants"},
+        "lancedb_annotations": {"ai_annotations"},
+        "kuzu_annotations": {"ai_annotations", "kuzu_variants"},
     }
 
 

@@ -116,6 +116,9 @@ class SourceRows:
             ) from error
         self.columns = list(self._file.schema_arrow.names)
         self.groups = [self._group(at, last) for at in range(self._file.num_row_groups)]
+        self._by_contig: dict[str, list[Group]] = {}
+        for group in self.groups:
+            self._by_contig.setdefault(group.contig, []).append(group)
         self.groups_read = 0
 
     def _group(self, at: int, last: str) -> Group:
@@ -143,15 +146,13 @@ class SourceRows:
 
     def touched(self, contig: str, first: np.ndarray, last: np.ndarray) -> Iterator[Group]:
         """Row groups of the contig in which some [first, last] may lie, in order. first, last: int64, 1-based."""
-        mine = [group for group in self.groups if group.contig == contig]
+        mine = self._by_contig.get(contig, [])
         if not mine or not len(first):
             return
-        starts, ends = np.sort(first), np.sort(last)
-        for group in mine:
-            begun = np.searchsorted(starts, group.last, side="right")
-            over = np.searchsorted(ends, group.first, side="left")
-            if begun > over:
-                yield group
+        begun = np.searchsorted(np.sort(first), [group.last for group in mine], side="right")
+        over = np.searchsorted(np.sort(last), [group.first for group in mine], side="left")
+        for at in np.flatnonzero(begun > over):
+            yield mine[at]
 
     def close(self) -> None:
         self._file.close()

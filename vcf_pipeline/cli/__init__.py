@@ -18,6 +18,8 @@ annotate.py   one variant, or a callset's alleles, explained
 report.py     a callset as one page to read and print
 query_text.py  words, or a text to be like → explanations
 query.py      variants, their explanations and the graph
+providers.py  whether each provider of explanations answers
+ai.py         what explanations have cost, and answers that are kept
 doctor.py     what is in force and what is wrong
 demo.py       real files through stream and batch, compared
 """

@@ -31,7 +31,7 @@ from vcf_pipeline.cli.output import (
 # In the order in which a person meets them.
 VERBS = (
     *("demo", "run", "publish", "register", "callsets", "query", "annotate", "report", "sources"),
-    *("topology", "dlq", "spool", "bench", "doctor", "env"),
+    *("providers", "ai", "topology", "dlq", "spool", "bench", "doctor", "env"),
 )
 STOPPED = 130
 # Some versions of Typer carry a click of their own, others import it: errors have this base either way.

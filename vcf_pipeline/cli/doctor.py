@@ -65,6 +65,7 @@ def doctor(call: Call) -> int:
             findings += [
                 _checked("ledger", lambda: _ledger(control)),
                 *_brokers(control),
+                *_providers(control),
                 _checked("tables", lambda: _tables(control)),
                 _checked("stores", lambda: _stores(control)),
                 _checked("daemon", lambda: _daemon(control)),
@@ -177,6 +178,30 @@ def _brokers(control: Control) -> list[Finding]:
     if spool is not None and spool["publications"]:
         text = f"{spool['announced']:,} callsets wait for a broker, {spool['used_bytes'] / 1e6:,.1f} MB"
         findings.append(Finding("spool", "note", f"{text}; send them with: vcf-pipeline spool drain"))
+    return findings
+
+
+def _providers(control: Control) -> list[Finding]:
+    """Which are configured and what they would be asked with; nobody is called, and no key is shown."""
+    from vcf_pipeline.adapters.providers.profiles import PROFILES
+    from vcf_pipeline.wiring import provider_members
+
+    ai, findings = control.settings.ai, []
+    for member in provider_members(control.settings):
+        given = control.settings.provider(member.name)
+        has_key = bool(given.api_key.get_secret_value()) or not PROFILES[member.name].needs_key
+        if member.problem:
+            findings.append(Finding(f"provider {member.name}", "wrong", one_line(member.problem)))
+        elif not has_key:
+            text = f"no key; set VCF_PIPELINE_{member.name.upper()}__API_KEY"
+            findings.append(Finding(f"provider {member.name}", "wrong", text))
+        else:
+            text = f"{member.provider.model}; try it with: vcf-pipeline providers check {member.name}"
+            findings.append(Finding(f"provider {member.name}", "ok", text))
+    if findings:
+        spent = control.ledger.spent_today(control.settings.tenant) / 1_000_000
+        text = f"{spent:.4f} of {ai.budget_usd_per_day:g} US dollars of today are spent or reserved"
+        findings.append(Finding("ai budget", "ok", text))
     return findings
 
 

@@ -15,7 +15,7 @@ import typer
 
 from vcf_pipeline.cli.explaining import agreed, annotation_lines, annotations_record, asks_before_paying
 from vcf_pipeline.cli.meter import Meter, announce_compilation
-from vcf_pipeline.cli.output import TRIAGE_NOTE, Call, all_tiers, printable, single_verb, stderr_line
+from vcf_pipeline.cli.output import TRIAGE_NOTE, Call, all_tiers, one_line, printable, single_verb, stderr_line
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
@@ -151,6 +151,7 @@ def _run(control: Control, callset: Callset, *, force: bool, annotate: bool) -> 
             meter.show(progress.stage, progress.done, progress.total, progress.unit, progress.records)
 
         control.progress = show
+        control.tell = lambda line: meter.say(one_line(line))
         control.errors.clear()
         try:
             return run_callset(

@@ -57,6 +57,13 @@ def ai_annotations(context: dg.AssetExecutionContext, control: dg.ResourceParam[
     """
     force = context.run.tags.get(FORCE_TAG) == "true"
     is_stream = context.run.tags.get(PATH_TAG) == STREAM_PATH
+    watched = control.tell
+
+    def tell(line: str) -> None:
+        context.log.warning(line)
+        watched(line)
+
+    control.tell = tell
     return materialize(
         context, control, lambda callset: _annotate(control, callset, force=force, is_stream=is_stream), ANNOTATION
     )

@@ -118,6 +118,12 @@ class FakeProviders:
         vendor.keys = frozenset(keys) if keys is not None else None
         vendor.models = frozenset(models) if models is not None else None
 
+    def forget(self) -> None:
+        """Scripts and records, as if it had just started."""
+        with self._lock:
+            self._vendors = {name: _Vendor() for name in DIALECTS}
+        self.received, self.answered = [], Counter()
+
     # --- what was seen
 
     def calls(self, provider: str | None = None) -> list[Received]:

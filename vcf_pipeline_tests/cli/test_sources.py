@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from vcf_pipeline.cli.run import heard_lines, heard_record
+from vcf_pipeline.defs.launch import RunOutcome
+from vcf_pipeline.settings import load_settings
+from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.stages.lab import Lab, claim
 from vcf_pipeline_tests.vcf_text import record
 
@@ -110,3 +114,18 @@ def test_text_of_a_source_cannot_drive_a_terminal(cli, lab):
     assert "\x1b[31m" not in done.out
     assert "\x07" not in done.out
     assert "\\x1b[31m" in done.out
+
+
+def test_a_run_says_which_sources_were_heard_and_why_another_was_not(lab, home):
+    lab.add("clinvar", lab.clinvar("a.vcf", record("T", claim("Pathogenic"), pos=5, ref="C")))
+    lab.add("old", lab.clinvar("b.vcf", record("T", claim("Benign"), pos=5, ref="C"), assembly="GRCh37"))
+    callset = lab.parse(lab.vcf("calls.vcf", record("T", pos=5, ref="C"), record("T", pos=9, ref="C")))
+    lab.triage(callset.key)
+    with Control(load_settings({}, home=home)) as control:
+        heard = heard_record(control, callset.key)
+        outcome = RunOutcome(callset, False, False, None, {}, {}, 0.0)
+        lines = heard_lines(control, outcome)
+    assert heard["sources"] == {"clinvar": 1}
+    assert list(heard["sources_not_used"]) == ["old"]
+    assert lines[0].startswith("  sources clinvar knew 1 of")
+    assert lines[1] == "  sources old was not used: the source is of GRCh37, the callset of GRCh38"

@@ -13,9 +13,14 @@ import dagster as dg
 import pytest
 
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.query import VariantQuery
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.stages import register
+from vcf_pipeline.stages.query import query_variants
+from vcf_pipeline.stages.sources import SourceRequest, add_source
 from vcf_pipeline_tests.defs.conftest import Desk
+from vcf_pipeline_tests.stages.lab import CLINVAR_INFO, ONE_STAR, claim
+from vcf_pipeline_tests.vcf_text import header_text, record
 
 NOW = time.time()
 
@@ -121,3 +126,42 @@ def test_the_backfill_asks_for_what_misses_an_asset_and_for_what_is_stale(desk: 
     monkeypatch.undo()
     desk.control.settings = load_settings({}, home=desk.folder / "home", triage={"rare_af": 0.5})
     assert {one.partition_key for one in desk.scheduled("backfill_schedule", NOW)} == {done, never}
+
+
+def test_the_backfill_refreshes_what_a_changed_source_made_stale_and_the_stores_follow(desk: Desk):
+    control = desk.control
+
+    def vcf(name: str, info: str = ".") -> str:
+        path = desk.folder / name
+        header = header_text(lines=("##reference=GRCh38",), info=CLINVAR_INFO)
+        path.write_text(header + record("T", info, pos=5, ref="C"))
+        return str(path)
+
+    def registered(info: str, *, replaces: bool) -> None:
+        add_source(
+            vcf("clinvar.vcf", info),
+            tenant="default",
+            name="clinvar",
+            request=SourceRequest(),
+            ledger=control.ledger,
+            tables=control.source_tables,
+            replaces=replaces,
+        )
+
+    register.register_callset(
+        vcf("calls.vcf"),
+        tenant="default",
+        label=None,
+        settings=control.settings.reader.to_reader_settings(),
+        ledger=control.ledger,
+        new_id=lambda: "id",
+    )
+    for info, tier in (("", None), (claim("Benign", ONE_STAR), 3), (claim("Pathogenic"), 1)):
+        if info:
+            registered(info, replaces=tier == 1)
+        (asked,) = desk.scheduled("backfill_schedule", NOW)
+        assert desk.run(asked, "vcf_batch").success
+        assert desk.scheduled("backfill_schedule", NOW) == []
+        query = VariantQuery.parse()
+        found = query_variants(query, tables=control.tables, ledger=control.ledger, store=control.lancedb)
+        assert found.frame["tier"].to_list() == [tier]

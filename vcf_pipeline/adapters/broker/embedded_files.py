@@ -24,6 +24,8 @@ from vcf_pipeline.domain.errors import (
 
 PAGE_BYTES = 16_384
 _PRIMARY_CODE = 0xFF
+_inherited: list[sqlite3.Connection] = []
+"""What a forked child got from its parent: kept, so that nobody closes it."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS topics (
@@ -83,9 +85,12 @@ class Connection:
         return changed
 
     def __del__(self) -> None:
-        # after a fork the child must not close: SQLite would drop the parent's locks
-        if self.pid == os.getpid() and hasattr(self, "db"):
+        if not hasattr(self, "db"):
+            return
+        if self.pid == os.getpid():
             self.db.close()
+        else:  # a forked child must not close it, and freeing it would
+            _inherited.append(self.db)
 
 
 @contextlib.contextmanager

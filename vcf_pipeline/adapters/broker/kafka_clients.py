@@ -1,18 +1,21 @@
 """librdkafka's clients of one process: a producer and an administrator made when first used, consumers for a moment.
 
-Nothing of librdkafka survives a fork (an inherited consumer's close() hangs), so a child gets its own and the
-inherited ones are kept, untouched, for ever. A client knows what it last heard of leaders and keeps on failing with
-it after an outage until metadata is fetched anew: `doubt` asks for that before the next call. Not here: what is
-asked (kafka_topics.py), sent (kafka_sending.py) or read (kafka_reading.py).
+Nothing of librdkafka survives a fork: an inherited consumer's close() hangs, and an inherited client that is freed,
+were it by the garbage collector, joins threads which are not there and ends the child by SIGSEGV. So a child gets
+clients of its own, and the inherited ones are kept, untouched, for ever. A client knows what it last heard of leaders
+and keeps on failing with it after an outage until metadata is fetched anew: `doubt` asks for that before the next
+call. Not here: what is asked (kafka_topics.py), sent (kafka_sending.py) or read (kafka_reading.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,8 +35,10 @@ RECENT_S = 5.0
 
 _LOOK_S = 0.1
 _ALLOWED = ("security.", "sasl.", "ssl.", "enable.ssl.", "https.", "enable.sasl.", "client.id", "broker.address.family")
+_living: weakref.WeakSet[Any] = weakref.WeakSet()
+_crossing: list[object] = []
 _inherited: list[object] = []
-"""Clients that a forked child got from its parent: kept, so that nobody closes them."""
+"""Clients that a forked child got from its parent: kept, so that nobody closes or frees them."""
 
 
 @dataclass
@@ -49,6 +54,25 @@ class _Own:
     is_warm: bool = False  # the producer's
     was_reached: bool = False
     was_warm: bool = False
+
+
+@functools.cache
+def _weakly_held(kind: type) -> type:
+    """The library's class, for instances that a WeakSet takes."""
+    return type(kind.__name__, (kind,), {})
+
+
+def _hold() -> None:
+    """In the parent, before it forks: what nobody names any more, and is not yet freed, crosses too."""
+    _crossing.extend(_living)
+
+
+def _inherit() -> None:
+    _inherited.extend(_crossing)
+    _crossing.clear()
+
+
+os.register_at_fork(before=_hold, after_in_parent=_crossing.clear, after_in_child=_inherit)
 
 
 class Clients:
@@ -126,7 +150,6 @@ class Clients:
         if self._is_closed:
             raise BrokerUnavailable(where=self.address, got="the broker was closed")
         if self._own.pid != os.getpid():
-            _inherited.append(self._own)
             self._own = _Own()
         return self._own
 
@@ -221,9 +244,11 @@ class Clients:
         from confluent_kafka import KafkaException
 
         try:
-            return kind(config)
+            made = _weakly_held(kind)(config)
         except KafkaException as exception:
             raise mapped(problem_of(exception), self.address) from None
+        _living.add(made)
+        return made
 
     def close(self) -> None:
         """Purges first: closing a producer waits for deliveries without a limit."""
@@ -231,8 +256,10 @@ class Clients:
             return
         self._is_closed = True
         own = self._own
-        if own.pid != os.getpid() or own.producer is None:
+        if own.pid != os.getpid():
             return
-        own.producer.purge()
-        own.producer.flush(0.2)
-        own.producer.close()
+        producer, own.producer, own.admin = own.producer, None, None
+        if producer is not None:
+            producer.purge()
+            producer.flush(0.2)
+            producer.close()

@@ -130,7 +130,8 @@ class ModelEmbedder:
                 bounds=terms.bounds,
                 seconds=terms.timeout_s + _BOOKS_FOR_S,
             )
-            (grant,) = await books.write(reserve)
+            (told,) = await books.write(reserve)
+            grant = told.grant
             if grant is Grant.GRANTED:
                 return reserve.call_id
             if grant is Grant.SPENT:

@@ -1,4 +1,4 @@
-"""Answers that were bought, to be found again, and the right to buy one about a subject.
+"""Answers that were bought, to be found again.
 
 Not here: what calls cost (calls.py); the transaction that both are part of (books.py).
 """
@@ -6,21 +6,41 @@ Not here: what calls cost (calls.py); the transaction that both are part of (boo
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from vcf_pipeline.adapters.ledger import schema
 from vcf_pipeline.adapters.ledger.database import Database
-from vcf_pipeline.adapters.ledger.holder import Holder
 from vcf_pipeline.domain.annotation.answer import Answer
-from vcf_pipeline.domain.annotation.spending import Bought, Claim, Claimed, Release
+from vcf_pipeline.domain.annotation.spending import Bought
 
-_GONE_FOR_S = 0.5
 _SUBJECTS_AT_A_TIME = 500
+_TABLE = schema.ai_answers
+_KEY = ("tenant", "subject", "model", "prompt_version")
+# Statements are made once: making one costs as much as running it.
+_ANSWERS_ABOUT = sa.select(_TABLE).where(
+    _TABLE.c.tenant == sa.bindparam("the_tenant"),
+    _TABLE.c.prompt_version == sa.bindparam("the_version"),
+    _TABLE.c.subject.in_(sa.bindparam("subjects", expanding=True)),
+)
+_ADD_HITS = (
+    sa.update(_TABLE)
+    .where(sa.and_(*(_TABLE.c[name] == sa.bindparam(f"the_{name}") for name in _KEY)))
+    .values(hits=_TABLE.c.hits + sa.bindparam("more"), used_at=sa.bindparam("now"))
+)
+
+
+def _upsert(insert: Any) -> Any:
+    made = insert(_TABLE)
+    replaced = {column.name: made.excluded[column.name] for column in _TABLE.c if column.name not in _KEY}
+    return made.on_conflict_do_update(index_elements=list(_KEY), set_=replaced)
+
+
+_UPSERTS = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
 
 
 @dataclass(frozen=True)
@@ -101,20 +121,14 @@ _SUMS = {"answers", "hits", "size_bytes", "cost_microusd"}
 
 
 def read_answers(connection: sa.Connection, tenant: str, subjects: Sequence[str], prompt_version: str) -> list[Bought]:
-    table = schema.ai_answers
     rows = connection.execute(
-        sa.select(table).where(
-            table.c.tenant == tenant, table.c.prompt_version == prompt_version, table.c.subject.in_(subjects)
-        )
+        _ANSWERS_ABOUT, {"the_tenant": tenant, "the_version": prompt_version, "subjects": list(subjects)}
     )
     return [_bought(row) for row in rows]
 
 
 def store_answers(connection: sa.Connection, bought: Sequence[Bought], now: float) -> None:
     """A second one of the same subject, model and prompt takes the place of the first."""
-    if not bought:
-        return
-    table = schema.ai_answers
     rows = {
         (one.tenant, one.subject, one.model, one.prompt_version): {
             "tenant": one.tenant,
@@ -133,132 +147,16 @@ def store_answers(connection: sa.Connection, bought: Sequence[Bought], now: floa
         }
         for one in bought
     }
-    names = ("tenant", "subject", "model", "prompt_version")
-    mine = sa.and_(*(table.c[name] == sa.bindparam(f"the_{name}") for name in names))
-    connection.execute(
-        sa.delete(table).where(mine), [{f"the_{name}": row[name] for name in names} for row in rows.values()]
-    )
-    connection.execute(sa.insert(table), list(rows.values()))
+    if rows:
+        connection.execute(_UPSERTS[connection.dialect.name], list(rows.values()))
 
 
 def add_hits(connection: sa.Connection, found: dict[tuple[str, str, str, str], int], now: float) -> None:
     """found: uses by (tenant, subject, model, prompt_version)."""
     if not found:
         return
-    table = schema.ai_answers
-    names = ("tenant", "subject", "model", "prompt_version")
-    connection.execute(
-        sa.update(table)
-        .where(sa.and_(*(table.c[name] == sa.bindparam(f"the_{name}") for name in names)))
-        .values(hits=table.c.hits + sa.bindparam("more"), used_at=now),
-        [{**{f"the_{name}": key[at] for at, name in enumerate(names)}, "more": more} for key, more in found.items()],
-    )
-
-
-class Claims:
-    """Claims within one transaction: read at once, decided in order, written at once."""
-
-    def __init__(self, connection: sa.Connection, owner: str, me: Holder, gone: Gone, now: float) -> None:
-        self._connection, self._owner, self._me, self._gone, self._now = connection, owner, me, gone, now
-        self._held: dict[tuple[str, str], tuple[str, str, float]] = {}
-        self._bought: dict[tuple[str, str, str], list[Bought]] = {}
-        self._before: set[tuple[str, str]] = set()
-        self._changed: set[tuple[str, str]] = set()
-
-    def read(self, claims: Sequence[Claim], releases: Iterable[Release]) -> None:
-        table = schema.ai_claims
-        wanted: dict[str, set[str]] = {}
-        named = [(one.tenant, one.subject) for one in claims] + [(one.tenant, one.subject) for one in releases]
-        for tenant, subject in named:
-            wanted.setdefault(tenant, set()).add(subject)
-        for tenant, subjects in wanted.items():
-            rows = self._connection.execute(
-                sa.select(table).where(table.c.tenant == tenant, table.c.subject.in_(subjects))
-            )
-            for row in rows:
-                self._held[tenant, row.subject] = (row.owner, row.holder, row.expires_at)
-                self._before.add((tenant, row.subject))
-        asked: dict[tuple[str, str], set[str]] = {}
-        for claim in claims:
-            asked.setdefault((claim.tenant, claim.prompt_version), set()).add(claim.subject)
-        for (tenant, prompt_version), subjects in asked.items():
-            for one in read_answers(self._connection, tenant, sorted(subjects), prompt_version):
-                self.note(one)
-
-    def note(self, bought: Bought) -> None:
-        """An answer that is there, or will be when this transaction is over."""
-        self._bought.setdefault((bought.tenant, bought.subject, bought.prompt_version), []).append(bought)
-
-    def claim(self, claim: Claim) -> Claimed:
-        key = (claim.tenant, claim.subject)
-        found = {
-            (one.provider, one.model): one
-            for one in self._bought.get((*key, claim.prompt_version), [])
-            if (one.provider, one.model) in claim.models
-        }
-        bought = tuple(found[model] for model in claim.models if model in found)
-        if len(bought) >= claim.wanted:
-            return Claimed(False, bought)
-        held = self._held.get(key)
-        if held is not None and not self.is_mine(claim) and held[2] >= self._now and not self._gone.is_gone(held[1]):
-            return Claimed(False)
-        self._held[key] = (self._owner, self._me.to_text(), self._now + claim.seconds)
-        self._changed.add(key)
-        return Claimed(True, bought)
-
-    def is_mine(self, claim: Claim) -> bool:
-        held = self._held.get((claim.tenant, claim.subject))
-        return held is not None and held[0] == self._owner
-
-    def release(self, release: Release) -> None:
-        key = (release.tenant, release.subject)
-        if key in self._held and self._held[key][0] == self._owner:
-            del self._held[key]
-            self._changed.add(key)
-
-    def write(self) -> None:
-        table = schema.ai_claims
-        # one that was taken and given back within this transaction was never there
-        self._changed = {key for key in self._changed if key in self._held or key in self._before}
-        old = [{"the_tenant": key[0], "the_subject": key[1]} for key in self._changed & self._before]
-        if old:
-            mine = (table.c.tenant == sa.bindparam("the_tenant")) & (table.c.subject == sa.bindparam("the_subject"))
-            self._connection.execute(sa.delete(table).where(mine), old)
-        new = [
-            {
-                "tenant": key[0],
-                "subject": key[1],
-                "owner": self._held[key][0],
-                "holder": self._held[key][1],
-                "claimed_at": self._now,
-                "expires_at": self._held[key][2],
-            }
-            for key in self._changed
-            if key in self._held
-        ]
-        if new:
-            self._connection.execute(sa.insert(table), new)
-
-
-def give_back_claims(connection: sa.Connection, owner: str) -> None:
-    table = schema.ai_claims
-    connection.execute(sa.delete(table).where(table.c.owner == owner))
-
-
-class Gone:
-    """Which holders are surely gone, asked of the system twice a second at most. The gone stay gone."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[float, bool]] = {}
-
-    def is_gone(self, holder: str) -> bool:
-        now = time.monotonic()
-        asked_at, is_gone = self._known.get(holder, (-1.0, False))
-        if is_gone or now - asked_at < _GONE_FOR_S:
-            return is_gone
-        is_gone = Holder.from_text(holder).is_surely_gone()
-        self._known[holder] = (now, is_gone)
-        return is_gone
+    rows = [{**{f"the_{name}": key[at] for at, name in enumerate(_KEY)}, "more": more} for key, more in found.items()]
+    connection.execute(_ADD_HITS, [{**row, "now": now} for row in rows])
 
 
 def _bought(row: sa.Row[Any]) -> Bought:

@@ -13,21 +13,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vcf_pipeline.adapters.ledger.answers import Answers, Claims, Gone, add_hits, give_back_claims, store_answers
-from vcf_pipeline.adapters.ledger.calls import Reservations, lock
+from vcf_pipeline.adapters.ledger.answers import Answers, add_hits, store_answers
+from vcf_pipeline.adapters.ledger.calls import Gone, Reservations, lock
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.holder import Holder
-from vcf_pipeline.domain.annotation.spending import (
-    Bought,
-    Claim,
-    Claimed,
-    Entry,
-    Grant,
-    Release,
-    Reserve,
-    Settle,
-    Written,
-)
+from vcf_pipeline.domain.annotation.spending import Bought, Entry, Look, Reserve, Settle, Written
 from vcf_pipeline.domain.errors import StoreUnavailable
 
 _GROUPS_AT_A_TIME = 500
@@ -56,7 +46,6 @@ class LedgerBooks:
         self._database = database
         self._owner = uuid.uuid4().hex
         self._gone = Gone()
-        self._reaped_at: list[float] = []
         self._waiting: deque[_Group] = deque()
         self._hits: Counter[tuple[str, str, str, str]] = Counter()
         self._wake = threading.Condition()
@@ -96,13 +85,12 @@ class LedgerBooks:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join(_LAST_WORDS_S)
-        if self._thread is not None or self._hits:
+        if self._hits:
             with self._database.writing() as connection:
-                give_back_claims(connection, self._owner)
                 add_hits(connection, self._taken_hits(), self._database.now(connection))
 
     def _keep_books(self) -> None:
-        me = Holder.of_this_process()
+        me = Holder.of_this_process().to_text()
         while True:
             with self._wake:
                 while not self._waiting and not self._is_closed:
@@ -120,27 +108,17 @@ class LedgerBooks:
             self._tell(groups, written)
 
     def _write_all(
-        self, groups: Sequence[_Group], hits: dict[tuple[str, str, str, str], int], me: Holder
+        self, groups: Sequence[_Group], hits: dict[tuple[str, str, str, str], int], me: str
     ) -> list[list[Written]]:
+        entries = [entry for group in groups for entry in group.entries]
         with self._database.writing() as connection:
             lock(connection)
             now = self._database.now(connection)
-            entries = [entry for group in groups for entry in group.entries]
-            claims = Claims(connection, self._owner, me, self._gone, now)
-            claims.read(
-                [one for one in entries if isinstance(one, Claim)],
-                (one for one in entries if isinstance(one, Release)),
-            )
-            calls = Reservations(connection, me, self._gone, self._reaped_at, now)
-            calls.read(
-                [one for one in entries if isinstance(one, Reserve)],
-                (one for one in entries if isinstance(one, Settle)),
-            )
-            bought = [one for one in entries if isinstance(one, Bought)]
-            written = [_written(group.entries, claims, calls) for group in groups]
-            claims.write()
+            calls = Reservations(connection, self._owner, me, self._gone, now)
+            calls.read(entries)
+            written = [[_written(entry, calls) for entry in group.entries] for group in groups]
             calls.write()
-            store_answers(connection, bought, now)
+            store_answers(connection, [one for one in entries if isinstance(one, Bought)], now)
             add_hits(connection, hits, now)
         self.commits += 1
         self.groups += len(groups)
@@ -179,31 +157,14 @@ def _resolver(
     return resolve
 
 
-def _written(entries: Sequence[Entry], claims: Claims, calls: Reservations) -> list[Written]:
-    """What becomes of one group, in its order. A claim for a call that may not be made is not kept."""
-    told: list[Written] = []
-    fresh: Claim | None = None
-    is_refused = False
-    for entry in entries:
-        match entry:
-            case Claim():
-                was_mine = claims.is_mine(entry)
-                claimed: Claimed = claims.claim(entry)
-                is_refused = is_refused or not claimed.is_ours
-                fresh = entry if claimed.is_ours and not was_mine else None
-                told.append(claimed)
-            case Reserve():
-                grant = Grant.NOT_ASKED if is_refused else calls.reserve(entry)
-                if fresh is not None and grant is not Grant.GRANTED:
-                    claims.release(Release(fresh.tenant, fresh.subject))
-                told.append(grant)
-            case Settle():
-                calls.settle(entry)
-                told.append(None)
-            case Bought():
-                claims.note(entry)
-                told.append(None)
-            case Release():
-                claims.release(entry)
-                told.append(None)
-    return told
+def _written(entry: Entry, calls: Reservations) -> Written:
+    match entry:
+        case Reserve():
+            return calls.reserve(entry)
+        case Look():
+            return calls.look(entry.wanted)
+        case Settle():
+            calls.settle(entry)
+        case Bought():
+            calls.note(entry)
+    return None

@@ -7,6 +7,7 @@ may be made (domain/annotation/spending.py); answers (answers.py); the transacti
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,12 +16,61 @@ from typing import Any
 import sqlalchemy as sa
 
 from vcf_pipeline.adapters.ledger import schema
-from vcf_pipeline.adapters.ledger.answers import Gone
+from vcf_pipeline.adapters.ledger.answers import read_answers
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.holder import Holder
-from vcf_pipeline.domain.annotation.spending import Grant, Reserve, Settle, Standing, decide
+from vcf_pipeline.domain.annotation.spending import (
+    Bought,
+    Entry,
+    Grant,
+    Look,
+    Reserve,
+    Settle,
+    Standing,
+    Told,
+    Wanted,
+    decide,
+)
 
-_REAPED_EVERY_S = 1.0
+_GONE_FOR_S = 0.5
+_TABLE, _BY_DAY = schema.ai_calls, schema.ai_days
+_OF_A_CALL = (
+    *("call_id", "tenant", "day", "subject", "provider", "state", "reserved_microusd", "owner", "holder"),
+    "expires_at",
+)
+# Statements are made once: making one costs as much as running it.
+_OPEN_CALLS = sa.select(*(_TABLE.c[name] for name in _OF_A_CALL)).where(_TABLE.c.state == "open")
+_UNKNOWN_CALL = sa.select(*(_TABLE.c[name] for name in _OF_A_CALL)).where(
+    _TABLE.c.call_id == sa.bindparam("the_call"), _TABLE.c.state == "unknown"
+)
+_CALLS_SINCE = (
+    sa.select(sa.func.count())
+    .select_from(_TABLE)
+    .where(_TABLE.c.provider == sa.bindparam("the_provider"), _TABLE.c.started_at > sa.bindparam("since"))
+)
+_NEW_CALLS = sa.insert(_TABLE)
+_ENDINGS = ("state", "outcome", "cost_microusd", "input_tokens", "output_tokens", "latency_ms", "ended_at")
+_ENDED_CALLS = (
+    sa.update(_TABLE)
+    .where(_TABLE.c.call_id == sa.bindparam("the_call"))
+    .values({name: sa.bindparam(name) for name in _ENDINGS})
+)
+_DAYS = sa.select(_BY_DAY).where(
+    _BY_DAY.c.tenant.in_(sa.bindparam("tenants", expanding=True)),
+    _BY_DAY.c.day.in_(sa.bindparam("days", expanding=True)),
+)
+_NEW_DAY = sa.insert(_BY_DAY).values(
+    tenant=sa.bindparam("the_tenant"),
+    day=sa.bindparam("the_day"),
+    gone_microusd=sa.bindparam("gone"),
+    open_microusd=sa.bindparam("open"),
+)
+_CHANGED_DAY = (
+    sa.update(_BY_DAY)
+    .where(_BY_DAY.c.tenant == sa.bindparam("the_tenant"), _BY_DAY.c.day == sa.bindparam("the_day"))
+    .values(gone_microusd=sa.bindparam("gone"), open_microusd=sa.bindparam("open"))
+)
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(7205759403792793)")
 
 
 @dataclass(frozen=True)
@@ -58,7 +108,10 @@ class Calls:
         """
         with self.database.writing() as connection:
             lock(connection)
-            reap(connection, Gone(), self.database.now(connection))
+            now = self.database.now(connection)
+            calls = Reservations(connection, "", "", Gone(), now)
+            calls.read([])
+            calls.write()
         table = schema.ai_calls
         keys = (table.c.tenant, table.c.day, table.c.provider, table.c.model)
 
@@ -96,76 +149,100 @@ class Calls:
 
 
 class Reservations:
-    """Calls within one transaction: read at once, decided in order, written at once."""
+    """Calls within one transaction: read at once, decided in order, written at once.
 
-    def __init__(self, connection: sa.Connection, me: Holder, gone: Gone, reaped_at: list[float], now: float) -> None:
-        self._connection, self._me, self._gone, self._now = connection, me, gone, now
-        self._reaped_at = reaped_at
+    An open call is also the claim on its subject: while it is open, no other owner is granted one about it.
+    """
+
+    def __init__(self, connection: sa.Connection, owner: str, me: str, gone: Gone, now: float) -> None:
+        self._connection, self._owner, self._me, self._now = connection, owner, me, now
         self._day = _day(now)
-        self._ids: list[str] = []
-        self._tenants: set[str] = set()
-        self._providers: set[str] = set()
-        self._counted: set[str] = set()
-        self._calls: dict[str, Any] = {}
         self._days: dict[tuple[str, str], list[int]] = {}
-        self._changed_days: set[tuple[str, str]] = set()
         self._known_days: set[tuple[str, str]] = set()
-        self._open: dict[str, int] = {}
+        self._changed_days: set[tuple[str, str]] = set()
+        self._bought: dict[tuple[str, str, str], list[Bought]] = {}
         self._minute: dict[str, int] = {}
         self._new: list[dict[str, Any]] = []
         self._ended: list[dict[str, Any]] = []
+        rows = connection.execute(_OPEN_CALLS).all()
+        self._open = {row.call_id: row for row in rows}
+        self._lost = [row for row in rows if row.expires_at < now or gone.is_gone(row.holder)]
+        self._at_a_time = Counter(row.provider for row in rows)
+        self._askers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for row in rows:
+            self._askers[row.tenant, row.subject][row.owner] += 1
 
-    def read(self, reserves: Sequence[Reserve], settles: Iterable[Settle]) -> None:
-        if not self._reaped_at:
-            # what a process before this one left behind
-            self._reap()
-        self._ids = [settle.call_id for settle in settles]
-        self._tenants = {one.tenant for one in reserves}
-        self._providers = {one.provider for one in reserves}
-        self._counted = {one.provider for one in reserves if one.bounds.calls_a_minute}
-        self._read()
+    def read(self, entries: Sequence[Entry]) -> None:
+        """What is in the books of all that these entries are about. Calls of processes that are gone end here."""
+        reserves = [one for one in entries if isinstance(one, Reserve)]
+        self._read_answers(one.wanted for one in entries if isinstance(one, Reserve | Look) and one.wanted is not None)
+        ended = [self._call(one.call_id) for one in entries if isinstance(one, Settle)]
+        days = {(row.tenant, row.day) for row in (*ended, *self._lost) if row is not None}
+        self._read_days(days | {(one.tenant, self._day) for one in reserves})
+        for provider in {one.provider for one in reserves if one.bounds.calls_a_minute}:
+            minute = {"the_provider": provider, "since": self._now - 60}
+            self._minute[provider] = int(self._connection.execute(_CALLS_SINCE, minute).scalar_one())
+        for row in self._lost:
+            self.settle(Settle(row.call_id, "unknown", "process gone"))
 
-    def _read(self) -> None:
-        """What is in the books now of all that this transaction is about."""
-        table, days = schema.ai_calls, schema.ai_days
-        self._calls, self._days = {}, {}
-        if self._ids:
-            asked = sa.select(
-                *(table.c[name] for name in ("call_id", "tenant", "day", "provider", "state", "reserved_microusd"))
-            )
-            rows = self._connection.execute(asked.where(table.c.call_id.in_(self._ids)))
-            self._calls = {row.call_id: row for row in rows}
-        keys = {(row.tenant, row.day) for row in self._calls.values()} | {(one, self._day) for one in self._tenants}
-        for tenant, day in keys:
-            known = self._connection.execute(
-                sa.select(days).where(days.c.tenant == tenant, days.c.day == day)
-            ).one_or_none()
-            if known is not None:
-                self._known_days.add((tenant, day))
-            self._days[tenant, day] = [known.gone_microusd, known.open_microusd] if known is not None else [0, 0]
-        for provider in self._providers:
-            count = sa.select(sa.func.count()).select_from(table).where(table.c.provider == provider)
-            self._open[provider] = int(self._connection.execute(count.where(table.c.state == "open")).scalar_one())
-            if provider in self._counted:
-                recent = count.where(table.c.started_at > self._now - 60)
-                self._minute[provider] = int(self._connection.execute(recent).scalar_one())
+    def _read_answers(self, wanted: Iterable[Wanted]) -> None:
+        subjects: dict[tuple[str, str], set[str]] = {}
+        for one in wanted:
+            subjects.setdefault((one.tenant, one.prompt_version), set()).add(one.subject)
+        for (tenant, version), about in subjects.items():
+            for bought in read_answers(self._connection, tenant, sorted(about), version):
+                self.note(bought)
+
+    def _read_days(self, keys: set[tuple[str, str]]) -> None:
+        self._days = {key: [0, 0] for key in keys}
+        if not keys:
+            return
+        named = {"tenants": sorted({key[0] for key in keys}), "days": sorted({key[1] for key in keys})}
+        for row in self._connection.execute(_DAYS, named):
+            if (row.tenant, row.day) in keys:
+                self._days[row.tenant, row.day] = [row.gone_microusd, row.open_microusd]
+                self._known_days.add((row.tenant, row.day))
+
+    def _call(self, call_id: str) -> Any:
+        """An open call, or one that was given up as unknown; None when its end is known."""
+        if call_id not in self._open:
+            row = self._connection.execute(_UNKNOWN_CALL, {"the_call": call_id}).one_or_none()
+            if row is None:
+                return None
+            self._open[call_id] = row
+        return self._open[call_id]
+
+    def note(self, bought: Bought) -> None:
+        """An answer that is there, or will be when this transaction is over."""
+        self._bought.setdefault((bought.tenant, bought.subject, bought.prompt_version), []).append(bought)
+
+    def look(self, wanted: Wanted) -> Told:
+        """What is there, and whether another owner is asking."""
+        found = {
+            (one.provider, one.model): one
+            for one in self._bought.get((wanted.tenant, wanted.subject, wanted.prompt_version), [])
+        }
+        bought = tuple(found[model] for model in wanted.models if model in found)
+        if len(bought) >= wanted.answers:
+            return Told(Grant.BOUGHT, bought)
+        askers = self._askers[wanted.tenant, wanted.subject]
+        is_taken = any(calls for owner, calls in askers.items() if owner != self._owner)
+        return Told(Grant.TAKEN if is_taken else Grant.FREE, bought)
 
     def settle(self, settle: Settle) -> None:
-        """Once: a call that is settled stays as it is. One that was given up as unknown may still say its cost."""
-        row = self._calls.get(settle.call_id)
-        if row is None or row.state in ("settled", "free"):
+        """Once: a call whose end is known stays as it is. One that was given up as unknown may still say its cost."""
+        row = self._open.pop(settle.call_id, None)
+        if row is None:
             return
         day = self._days[row.tenant, row.day]
-        was_open = row.state == "open"
-        if was_open:
+        if row.state == "open":
             day[1] -= row.reserved_microusd
-            if row.provider in self._open:
-                self._open[row.provider] -= 1
+            self._at_a_time[row.provider] -= 1
+            self._askers[row.tenant, row.subject][row.owner] -= 1
         else:
             day[0] -= row.reserved_microusd
         day[0] += {"settled": settle.cost_microusd, "unknown": row.reserved_microusd, "free": 0}[settle.ending]
         self._changed_days.add((row.tenant, row.day))
-        del self._calls[settle.call_id]
         self._ended.append(
             {
                 "the_call": settle.call_id,
@@ -179,29 +256,28 @@ class Reservations:
             }
         )
 
-    def reserve(self, asked: Reserve) -> Grant:
-        grant = self._decide(asked)
-        if grant in (Grant.FULL, Grant.BUSY) and self._may_reap():
-            # perhaps it is a dead process that holds what is missing
-            self.write()
-            self._reap()
-            self._read()
-            grant = self._decide(asked)
+    def reserve(self, asked: Reserve) -> Told:
+        seen = self.look(asked.wanted) if asked.wanted is not None else Told(Grant.FREE)
+        if seen.grant is not Grant.FREE:
+            return seen
+        tenant, subject, provider = asked.tenant, asked.subject, asked.provider
+        gone, opened = self._days[tenant, self._day]
+        grant = decide(asked, Standing(gone, opened, self._at_a_time[provider], self._minute.get(provider, 0)))
         if grant is not Grant.GRANTED:
-            return grant
-        self._days[asked.tenant, self._day][1] += asked.worst_microusd
-        self._changed_days.add((asked.tenant, self._day))
-        self._open[asked.provider] += 1
-        if asked.provider in self._minute:
-            self._minute[asked.provider] += 1
+            return Told(grant, seen.bought)
+        self._days[tenant, self._day][1] += asked.worst_microusd
+        self._changed_days.add((tenant, self._day))
+        self._at_a_time[provider] += 1
+        self._minute[provider] = self._minute.get(provider, 0) + 1
+        self._askers[tenant, subject][self._owner] += 1
         self._new.append(
             {
                 "call_id": asked.call_id,
-                "tenant": asked.tenant,
+                "tenant": tenant,
                 "day": self._day,
                 "callset_id": asked.callset_id,
-                "subject": asked.subject,
-                "provider": asked.provider,
+                "subject": subject,
+                "provider": provider,
                 "model": asked.model,
                 "state": "open",
                 "outcome": "",
@@ -210,50 +286,39 @@ class Reservations:
                 "input_tokens": 0,
                 "output_tokens": 0,
                 "latency_ms": 0,
-                "holder": self._me.to_text(),
+                "owner": self._owner,
+                "holder": self._me,
                 "started_at": self._now,
                 "expires_at": self._now + asked.seconds,
                 "ended_at": None,
             }
         )
-        return grant
-
-    def _decide(self, asked: Reserve) -> Grant:
-        gone, opened = self._days[asked.tenant, self._day]
-        standing = Standing(gone, opened, self._open.get(asked.provider, 0), self._minute.get(asked.provider, 0))
-        return decide(asked, standing)
-
-    def _may_reap(self) -> bool:
-        return not self._reaped_at or time.monotonic() - self._reaped_at[0] >= _REAPED_EVERY_S
-
-    def _reap(self) -> None:
-        self._reaped_at[:] = [time.monotonic()]
-        reap(self._connection, self._gone, self._now)
+        return Told(grant, seen.bought)
 
     def write(self) -> None:
-        table = schema.ai_calls
         if self._new:
-            self._connection.execute(sa.insert(table), self._new)
+            self._connection.execute(_NEW_CALLS, self._new)
         if self._ended:
-            names = ("state", "outcome", "cost_microusd", "input_tokens", "output_tokens", "latency_ms", "ended_at")
-            self._connection.execute(
-                sa.update(table)
-                .where(table.c.call_id == sa.bindparam("the_call"))
-                .values({name: sa.bindparam(name) for name in names}),
-                self._ended,
-            )
-        days = schema.ai_days
+            self._connection.execute(_ENDED_CALLS, self._ended)
         for key in self._changed_days:
-            gone, opened = self._days[key]
-            values = {"gone_microusd": gone, "open_microusd": opened}
-            if key in self._known_days:
-                self._connection.execute(
-                    sa.update(days).where(days.c.tenant == key[0], days.c.day == key[1]).values(**values)
-                )
-            else:
-                self._connection.execute(sa.insert(days).values(tenant=key[0], day=key[1], **values))
-                self._known_days.add(key)
-        self._new, self._ended, self._changed_days = [], [], set()
+            values = {"gone": self._days[key][0], "open": self._days[key][1], "the_tenant": key[0], "the_day": key[1]}
+            self._connection.execute(_CHANGED_DAY if key in self._known_days else _NEW_DAY, values)
+
+
+class Gone:
+    """Which holders are surely gone, asked of the system twice a second at most. The gone stay gone."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, bool]] = {}
+
+    def is_gone(self, holder: str) -> bool:
+        now = time.monotonic()
+        asked_at, is_gone = self._known.get(holder, (-1.0, False))
+        if is_gone or now - asked_at < _GONE_FOR_S:
+            return is_gone
+        is_gone = Holder.from_text(holder).is_surely_gone()
+        self._known[holder] = (now, is_gone)
+        return is_gone
 
 
 def _usage(row: Mapping[Any, Any]) -> Usage:
@@ -263,39 +328,10 @@ def _usage(row: Mapping[Any, Any]) -> Usage:
     return replace(usage, latency_ms=round(usage.latency_ms / usage.settled) if usage.settled else 0)
 
 
-def reap(connection: sa.Connection, gone: Gone, now: float) -> int:
-    """Calls whose process is gone, or which should long be over: unknown. Their money stays reserved; how many."""
-    table, days = schema.ai_calls, schema.ai_days
-    rows = connection.execute(
-        sa.select(
-            *(table.c[name] for name in ("call_id", "tenant", "day", "reserved_microusd", "holder", "expires_at"))
-        ).where(table.c.state == "open")
-    ).all()
-    lost = [row for row in rows if row.expires_at < now or gone.is_gone(row.holder)]
-    if not lost:
-        return 0
-    connection.execute(
-        sa.update(table)
-        .where(table.c.call_id == sa.bindparam("the_call"))
-        .values(state="unknown", outcome="process gone", ended_at=now),
-        [{"the_call": row.call_id} for row in lost],
-    )
-    sums: dict[tuple[str, str], int] = {}
-    for row in lost:
-        sums[row.tenant, row.day] = sums.get((row.tenant, row.day), 0) + row.reserved_microusd
-    for (tenant, day), reserved in sums.items():
-        connection.execute(
-            sa.update(days)
-            .where(days.c.tenant == tenant, days.c.day == day)
-            .values(gone_microusd=days.c.gone_microusd + reserved, open_microusd=days.c.open_microusd - reserved)
-        )
-    return len(lost)
-
-
 def lock(connection: sa.Connection) -> None:
     """One writer of the books at a time; SQLite's transactions are so from their start."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7205759403792793)"))
+        connection.execute(_LOCK)
 
 
 def _day(now: float) -> str:

@@ -196,17 +196,6 @@ ai_answers = sa.Table(
     sa.Column("used_at", sa.Float, nullable=False),
 )
 
-ai_claims = sa.Table(
-    "ai_claims",
-    metadata,
-    sa.Column("tenant", sa.String(39), primary_key=True),
-    sa.Column("subject", sa.String(32), primary_key=True),
-    sa.Column("owner", sa.String(32), nullable=False),
-    sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("claimed_at", sa.Float, nullable=False),
-    sa.Column("expires_at", sa.Float, nullable=False),
-)
-
 ai_calls = sa.Table(
     "ai_calls",
     metadata,
@@ -224,6 +213,7 @@ ai_calls = sa.Table(
     sa.Column("input_tokens", sa.Integer, nullable=False),
     sa.Column("output_tokens", sa.Integer, nullable=False),
     sa.Column("latency_ms", sa.Integer, nullable=False),
+    sa.Column("owner", sa.String(32), nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("started_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),

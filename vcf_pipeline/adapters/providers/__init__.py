@@ -6,6 +6,8 @@ openai_client.py  one client for all that speak OpenAI's chat completions
 rules.py          the annotator that needs no model
 slots.py          places for calls in this process
 attempts.py       one provider asked about one brief
+runs.py           what is known of a run, and of one brief in it
 router.py         briefs → what became of each, by whoever can answer
+check.py          one small question to a provider
 explainer.py      the router for callers without a loop
 """

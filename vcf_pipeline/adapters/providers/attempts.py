@@ -20,18 +20,7 @@ from vcf_pipeline.domain.annotation.explained import Given
 from vcf_pipeline.domain.annotation.prices import Price, most_input_tokens
 from vcf_pipeline.domain.annotation.prompts import MAX_OUTPUT_TOKENS, PROMPT_VERSION, Message, question, repair
 from vcf_pipeline.domain.annotation.provider_choice import ProviderState
-from vcf_pipeline.domain.annotation.spending import (
-    Bought,
-    Bounds,
-    Claim,
-    Claimed,
-    Ending,
-    Entry,
-    Grant,
-    Release,
-    Reserve,
-    Settle,
-)
+from vcf_pipeline.domain.annotation.spending import Bought, Bounds, Ending, Entry, Grant, Reserve, Settle, Wanted
 from vcf_pipeline.domain.errors import BadAnswer, ProviderRefused, ProviderUnavailable
 
 _MARGIN_S = 0.1
@@ -42,7 +31,10 @@ _BOOKS_FOR_S = 60.0
 
 @dataclass
 class Member:
-    """One configured provider. price None: unknown, and never asked; `problem` says so. reason: of its last failure."""
+    """One configured provider. price None: unknown, and never asked; `problem` says so. reason: of its last failure.
+
+    paused_until: our own bound of calls a minute was reached, and is looked at again then.
+    """
 
     provider: Provider
     price: Price | None
@@ -51,6 +43,7 @@ class Member:
     weight: int = 1
     problem: str = ""
     reason: str = field(default="", init=False)
+    paused_until: float = field(default=0.0, init=False)
     state: ProviderState = field(init=False)
     slots: Slots = field(init=False)
 
@@ -82,9 +75,8 @@ class Asking:
     """What holds for every attempt about one brief."""
 
     brief: Brief
-    tenant: str
     callset_id: str
-    claim: Claim
+    wanted: Wanted
     budget_microusd: int
     attempt_timeout_s: float
 
@@ -94,7 +86,7 @@ Ended = Literal["answered", "failed", "refused", "bad", "spent", "wait", "not ou
 
 @dataclass(frozen=True)
 class Attempt:
-    """How it ended. wait: our own bounds have no room now. not ours: another process has the claim, or has answered.
+    """How it ended. wait: our own bounds have no room now. not ours: another process is asking, or has answered.
 
     bought: of not ours. calls: that left. reason: a code. text, problems: of a bad answer.
     """
@@ -147,7 +139,7 @@ class Attempts:
             call_id, refused = await self._reserved(member, asking, messages)
             if refused is not None:
                 member.change(member.state.abandoned())
-                return replace(total, ended="bad", reason="BAD_ANSWER") if total.text else refused
+                return replace(total, ended="bad", reason="BAD_ANSWER") if total.problems else refused
             timeout_s = max(min(asking.attempt_timeout_s, ends_at - monotonic()), 0.001)
             try:
                 reply = await self._reply(member, messages, timeout_s)
@@ -165,7 +157,7 @@ class Attempts:
             except BadAnswer as error:
                 problems = tuple(getattr(error, "problems", None) or [str(error)])
                 self.later(_settled(call_id, "bad answer", reply, cost))
-                is_second = bool(total.text)
+                is_second = bool(total.problems)
                 total = replace(total, text=reply.text, problems=problems)
                 member.change(member.state.answered())
                 if is_second or not may_repair() or ends_at <= monotonic():
@@ -183,25 +175,27 @@ class Attempts:
         most = most_input_tokens(messages, member.provider.extra_bytes)
         reserve = Reserve(
             call_id=str(uuid.uuid4()),
-            tenant=asking.tenant,
+            tenant=asking.wanted.tenant,
             callset_id=asking.callset_id,
-            subject=asking.claim.subject,
+            subject=asking.wanted.subject,
             provider=member.name,
             model=member.provider.model,
             worst_microusd=member.price.worst(most, MAX_OUTPUT_TOKENS),
             bounds=Bounds(asking.budget_microusd, member.concurrency, member.requests_per_minute),
             seconds=asking.attempt_timeout_s + _BOOKS_FOR_S,
+            wanted=asking.wanted,
         )
-        claimed, grant = await self._books.write(asking.claim, reserve)
-        assert isinstance(claimed, Claimed)  # noqa: S101 - what the port promises of a Claim
-        assert isinstance(grant, Grant)  # noqa: S101 - and of a Reserve
-        if not claimed.is_ours:
-            return "", Attempt("not ours", bought=claimed.bought)
-        if grant is Grant.SPENT:
-            return "", Attempt("spent", grant=grant, reason="BUDGET_SPENT")
-        if grant is not Grant.GRANTED:
-            return "", Attempt("wait", grant=grant)
-        return reserve.call_id, None
+        (told,) = await self._books.write(reserve)
+        assert told is not None  # noqa: S101 - what the port promises of a Reserve
+        match told.grant:
+            case Grant.GRANTED:
+                return reserve.call_id, None
+            case Grant.BOUGHT | Grant.TAKEN:
+                return "", Attempt("not ours", bought=told.bought, grant=told.grant)
+            case Grant.SPENT:
+                return "", Attempt("spent", grant=told.grant, reason="BUDGET_SPENT")
+            case _:
+                return "", Attempt("wait", grant=told.grant)
 
     async def _reply(self, member: Member, messages: Sequence[Message], timeout_s: float) -> Reply:
         try:
@@ -269,8 +263,8 @@ class Attempts:
         holds: list[bool],
     ) -> Attempt:
         bought = Bought(
-            tenant=asking.tenant,
-            subject=asking.claim.subject,
+            tenant=asking.wanted.tenant,
+            subject=asking.wanted.subject,
             provider=member.name,
             model=member.provider.model,
             prompt_version=PROMPT_VERSION,
@@ -280,9 +274,7 @@ class Attempts:
             cost_microusd=cost,
             latency_ms=reply.latency_ms,
         )
-        # who asks nobody else gives the claim back with the answer
-        last = (Release(asking.tenant, asking.claim.subject),) if asking.claim.wanted == 1 else ()
-        written = self._books.write(_settled(call_id, "answered", reply, cost), bought, *last)
+        written = self._books.write(_settled(call_id, "answered", reply, cost), bought)
         # whoever takes the place now is written after this, and finds the call settled
         self._leave(member, holds)
         await written

@@ -15,7 +15,8 @@ from typing import Any
 
 from vcf_pipeline.adapters.providers.attempts import Member
 from vcf_pipeline.adapters.providers.port import Books, Task
-from vcf_pipeline.adapters.providers.router import Router, Run
+from vcf_pipeline.adapters.providers.router import Router
+from vcf_pipeline.adapters.providers.runs import Run
 from vcf_pipeline.domain.annotation.explained import Explained
 
 _MOST_UNREAD = 2048

@@ -82,8 +82,7 @@ class Books(Protocol):
     def write(self, *entries: Entry) -> asyncio.Future[list[Written]]:
         """All or none of them, in this order, after all that was asked for before; what became of each, in order.
 
-        Durable when the future is done; written whether anybody waits for it or not. A Reserve after a Claim that was
-        not given is not asked.
+        Durable when the future is done; written whether anybody waits for it or not.
         """
         ...
 
@@ -92,5 +91,5 @@ class Books(Protocol):
         ...
 
     async def close(self) -> None:
-        """What is waiting is written, claims of this process are given back."""
+        """What is waiting is written."""
         ...

@@ -9,61 +9,27 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from time import monotonic
 
 from vcf_pipeline.adapters.providers.attempts import Asking, Attempt, Attempts, Member, given_of
 from vcf_pipeline.adapters.providers.port import Books, Task
 from vcf_pipeline.adapters.providers.rules import RULES, RulesAnnotator
+from vcf_pipeline.adapters.providers.runs import Gathered, Options, Run
 from vcf_pipeline.domain.annotation.answer import Answer
 from vcf_pipeline.domain.annotation.brief import Brief
 from vcf_pipeline.domain.annotation.consensus import Gathering, shown_first
-from vcf_pipeline.domain.annotation.explained import Explained, Given, Status
+from vcf_pipeline.domain.annotation.explained import Explained, Status
 from vcf_pipeline.domain.annotation.prompts import PROMPT_VERSION
-from vcf_pipeline.domain.annotation.provider_choice import Balance, next_free, order
-from vcf_pipeline.domain.annotation.spending import Bought, Claim, Claimed, Grant, Release
+from vcf_pipeline.domain.annotation.provider_choice import next_free, order
+from vcf_pipeline.domain.annotation.spending import Bought, Grant, Look, Wanted
 
 _LOOK_AHEAD = 1024
 _AT_A_TIME = 256
 _POLL_S = 0.03
-_CLAIMED_FOR_S = 60.0
+_RATE_PAUSE_S = 1.0
 _TRIES_A_PROVIDER = 3
-
-
-@dataclass(frozen=True)
-class Options:
-    """How providers are asked; see AiSettings. names: in order of preference, `rules` at its place."""
-
-    names: tuple[str, ...]
-    balance: Balance = "preference"
-    attempt_timeout_s: float = 10.0
-    deadline_s: float = 60.0
-    hedge_after_s: float = 0.0
-    consensus: int = 1
-    fallback_to_rules: bool = True
-    budget_microusd: int = 5_000_000
-
-
-@dataclass
-class Run:
-    """One callset's briefs being explained. allowed: providers that may see the tenant's facts, in order."""
-
-    tenant: str
-    callset_id: str
-    correlation_id: str
-    allowed: tuple[str, ...]
-    emit: Callable[[Explained], Awaitable[None]]
-    is_stopping: bool = False
-    error: BaseException | None = None
-    waiting: list[tuple[int, int, Task]] = field(default_factory=list)
-    filling: asyncio.Lock = field(default_factory=asyncio.Lock)
-    is_read: bool = False
-    numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    def stop(self) -> None:
-        """No new attempt; what is under way is waited for."""
-        self.is_stopping = True
 
 
 class Router:
@@ -112,8 +78,8 @@ class Router:
 
     async def _work(self, run: Run, source: Iterator[Task]) -> None:
         try:
-            while (task := await self._next(run, source)) is not None:
-                explained = await self._explained(run, task)
+            while (one := await self._next(run, source)) is not None:
+                explained = await self._explained(run, *one)
                 if explained is not None:
                     await run.emit(explained)
         except Exception as error:
@@ -121,14 +87,15 @@ class Router:
             run.error = run.error or error
             run.stop()
 
-    async def _next(self, run: Run, source: Iterator[Task]) -> Task | None:
+    async def _next(self, run: Run, source: Iterator[Task]) -> tuple[Task, Sequence[Bought]] | None:
+        """A task, and those answers to it that are there."""
         if len(run.waiting) < _LOOK_AHEAD // 4 and not run.is_read:
             async with run.filling:
                 while len(run.waiting) < _LOOK_AHEAD // 4 and not run.is_read and not run.is_stopping:
                     await self._fill(run, source)
         if run.is_stopping or not run.waiting:
             return None
-        return heapq.heappop(run.waiting)[2]
+        return heapq.heappop(run.waiting)[2:]
 
     async def _fill(self, run: Run, source: Iterator[Task]) -> None:
         """More tasks in waiting, those that need no call answered at once."""
@@ -151,11 +118,11 @@ class Router:
             elif len(bought) >= self._wanted(run):
                 await run.emit(self._from_cache(run, subject, bought))
             else:
-                heapq.heappush(run.waiting, (task.tier, next(run.numbers), task))
+                heapq.heappush(run.waiting, (task.tier, next(run.numbers), task, bought))
 
     # --- one brief
 
-    async def _explained(self, run: Run, task: Task) -> Explained | None:
+    async def _explained(self, run: Run, task: Task, bought: Sequence[Bought]) -> Explained | None:
         """None: a stop came before it was asked. The same brief twice at a time is asked once."""
         key = (run.tenant, task.brief.subject)
         flight = self._flights.get(key)
@@ -165,7 +132,7 @@ class Router:
         flight = asyncio.get_running_loop().create_future()
         self._flights[key] = flight
         try:
-            explained = await self._asked_for(run, task.brief, key[1])
+            explained = await self._asked_for(run, task, key[1], bought)
         except BaseException as error:
             flight.set_exception(error)
             flight.exception()  # whoever waits is told; nobody may
@@ -176,8 +143,10 @@ class Router:
         finally:
             del self._flights[key]
 
-    async def _asked_for(self, run: Run, brief: Brief, subject: str) -> Explained | None:
-        gathered = _Gathered(Gathering(run.correlation_id, subject, self._wanted(run)))
+    async def _asked_for(self, run: Run, task: Task, subject: str, bought: Sequence[Bought]) -> Explained | None:
+        brief = task.brief
+        gathered = Gathered(Gathering(run.correlation_id, subject, self._wanted(run)), task.tier)
+        self._take_bought(run, gathered, bought)
         asking = self._asking(run, brief, subject)
         try:
             while not gathered.gathering.is_complete:
@@ -187,11 +156,10 @@ class Router:
             # what is still under way (a hedge that lost) is paid for: it ends by itself, and its answer is kept
             for future in gathered.running:
                 self._attempts.keep(future)
-            if gathered.has_claim:
-                self._attempts.later(Release(run.tenant, subject))
+            gathered.thirst(run, False)
         return self._outcome(run, brief, subject, gathered)
 
-    async def _step(self, run: Run, asking: Asking, gathered: _Gathered) -> bool:
+    async def _step(self, run: Run, asking: Asking, gathered: Gathered) -> bool:
         """Start what can be started, wait for what ends first. False: there is nothing more to be done."""
         options = self._options
         wanted = gathered.gathering.missing + int(gathered.is_hedging)
@@ -214,21 +182,21 @@ class Router:
             await self._take(run, asking, gathered, member, future.result())
         return True
 
-    async def _take(self, run: Run, asking: Asking, gathered: _Gathered, member: Member, attempt: Attempt) -> None:
+    async def _take(self, run: Run, asking: Asking, gathered: Gathered, member: Member, attempt: Attempt) -> None:
         gathered.add(attempt)
+        gathered.thirst(run, attempt.grant is Grant.FULL)
         match attempt.ended:
             case "answered" if attempt.given is not None:
-                gathered.take(run.correlation_id, asking.claim.subject, attempt.given)
+                gathered.take(run.correlation_id, asking.wanted.subject, attempt.given)
                 gathered.done.add(member.name)
-                gathered.has_claim = asking.claim.wanted > 1
             case "not ours":
                 await self._wait_for_others(run, asking, gathered, attempt.bought)
+            case "wait" if attempt.grant is Grant.RATE:
+                member.paused_until = monotonic() + _RATE_PAUSE_S
+                member.change(member.state.paused(member.paused_until))
             case "wait":
-                waited = _POLL_S if attempt.grant in (Grant.BUSY, Grant.FULL) else 10 * _POLL_S
-                if attempt.grant is Grant.RATE:
-                    member.change(member.state.cooled(monotonic(), waited))
-                await asyncio.sleep(waited)
-                gathered.ends_at += waited
+                await asyncio.sleep(_POLL_S)
+                gathered.ends_at += _POLL_S
             case "failed" if attempt.reason != "RATE_LIMITED":
                 gathered.tries[member.name] = gathered.tries.get(member.name, 0) + 1
                 if gathered.tries[member.name] >= _TRIES_A_PROVIDER:
@@ -236,9 +204,12 @@ class Router:
             case "refused" | "bad" | "spent":
                 gathered.done.add(member.name)
 
-    async def _chosen(self, run: Run, gathered: _Gathered, *, may_wait: bool) -> Member | None:
+    async def _chosen(self, run: Run, gathered: Gathered, *, may_wait: bool) -> Member | None:
         """A member whose place and turn are taken; None: none can be asked in time, or in this run."""
         while not run.is_stopping:
+            if any(waiting and tier < gathered.tier for tier, waiting in run.thirsty.items()):
+                await asyncio.sleep(_POLL_S)
+                continue
             without = gathered.done | {member.name for member in gathered.running.values()}
             states = [member.state for member in self._asked(run)]
             now = monotonic()
@@ -258,41 +229,56 @@ class Router:
                 return taken
             if not may_wait:
                 return None
-            if not candidates:
-                at = next_free(states, now, without=without)
-                if at is None or at > gathered.last_moment(now, self._options.deadline_s):
-                    return None
-                await asyncio.sleep(min(max(at - now, 0.005), 0.05))
+            if not candidates and not await self._patiently(run, gathered, without):
+                return None
         return None
 
-    async def _wait_for_others(self, run: Run, asking: Asking, gathered: _Gathered, bought: Sequence[Bought]) -> None:
-        """Another process has the claim, or has answered: its answer, or the claim when it fails or dies."""
+    async def _patiently(self, run: Run, gathered: Gathered, without: set[str]) -> bool:
+        """Wait a moment for one that cannot be asked now; False: it is not worth it."""
+        now = monotonic()
+        members = [member for member in self._asked(run) if member.name not in without]
+        at = next_free([member.state for member in members], now)
+        if at is None or RULES in run.allowed:
+            return False
+        # our own bound takes nothing from the allele's time
+        is_ours = any(member.paused_until > now for member in members)
+        if at > gathered.last_moment(now, self._options.deadline_s) and not is_ours:
+            return False
+        pause = min(max(at - now, 0.005), 0.05)
+        await asyncio.sleep(pause)
+        if is_ours and gathered.ends_at:
+            gathered.ends_at += pause
+        return True
+
+    async def _wait_for_others(self, run: Run, asking: Asking, gathered: Gathered, bought: Sequence[Bought]) -> None:
+        """Another process is asking, or has answered: until its answer is there, or it has failed or died."""
         while not run.is_stopping:
-            for one in bought:
-                gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True))
-                self._books.count_hits([one])
+            self._take_bought(run, gathered, bought)
             if gathered.gathering.is_complete:
                 return
             await asyncio.sleep(_POLL_S)
             gathered.ends_at += _POLL_S
-            (claimed,) = await self._books.write(asking.claim)
-            assert isinstance(claimed, Claimed)  # noqa: S101 - what the port promises of a Claim
-            bought = claimed.bought
-            if claimed.is_ours:
-                gathered.has_claim = True
-                for one in bought:
-                    gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True))
+            (told,) = await self._books.write(Look(asking.wanted))
+            assert told is not None  # noqa: S101 - what the port promises of a Look
+            if told.grant is Grant.FREE:
                 return
+            bought = told.bought
+
+    def _take_bought(self, run: Run, gathered: Gathered, bought: Sequence[Bought]) -> None:
+        for one in bought:
+            if gathered.take(run.correlation_id, one.subject, given_of(one, is_cached=True)):
+                gathered.done.add(one.provider)
+                self._books.count_hits([one])
 
     # --- what it comes to
 
-    def _outcome(self, run: Run, brief: Brief, subject: str, gathered: _Gathered) -> Explained | None:
+    def _outcome(self, run: Run, brief: Brief, subject: str, gathered: Gathered) -> Explained | None:
         calls, cost = gathered.calls, gathered.cost_microusd
         given = shown_first(gathered.gathering.given, run.allowed)
         if given:
             reason = "" if gathered.gathering.is_complete else "PARTIAL_CONSENSUS"
             return Explained(subject, "annotated", reason, given, calls, cost)
-        if run.is_stopping and not gathered.reason:
+        if run.is_stopping:
             return None
         reason = gathered.reason or next((member.reason for member in self._asked(run) if member.reason), "")
         reason = reason or "PROVIDER_UNAVAILABLE"
@@ -334,61 +320,19 @@ class Router:
         return min(self._options.consensus, len(self._asked(run)))
 
     def _asking(self, run: Run, brief: Brief, subject: str) -> Asking:
-        claim = Claim(
-            tenant=run.tenant,
-            subject=subject,
-            models=tuple(member.model for member in self._asked(run)),
-            prompt_version=PROMPT_VERSION,
-            wanted=self._wanted(run),
-            seconds=2 * self._options.attempt_timeout_s + _CLAIMED_FOR_S,
-        )
         return Asking(
             brief=brief,
-            tenant=run.tenant,
             callset_id=run.callset_id,
-            claim=claim,
+            wanted=Wanted(
+                tenant=run.tenant,
+                subject=subject,
+                models=tuple(member.model for member in self._asked(run)),
+                prompt_version=PROMPT_VERSION,
+                answers=self._wanted(run),
+            ),
             budget_microusd=self._options.budget_microusd,
             attempt_timeout_s=self._options.attempt_timeout_s,
         )
-
-
-@dataclass
-class _Gathered:
-    """What has come of one brief so far. ends_at: of its deadline, from its first attempt on; 0 before."""
-
-    gathering: Gathering
-    running: dict[asyncio.Future[Attempt], Member] = field(default_factory=dict)
-    done: set[str] = field(default_factory=set)
-    tries: dict[str, int] = field(default_factory=dict)
-    ends_at: float = 0.0
-    is_hedging: bool = False
-    has_claim: bool = False
-    calls: int = 0
-    cost_microusd: int = 0
-    reason: str = ""
-    text: str = ""
-    problems: tuple[str, ...] = ()
-
-    def begin(self, now: float, deadline_s: float) -> float:
-        """Seconds that are left; the clock starts with the first attempt."""
-        self.has_claim = True
-        self.ends_at = self.ends_at or now + deadline_s
-        return max(self.ends_at - now, 0.0)
-
-    def last_moment(self, now: float, deadline_s: float) -> float:
-        return self.ends_at or now + deadline_s
-
-    def add(self, attempt: Attempt) -> None:
-        self.calls += attempt.calls
-        self.cost_microusd += attempt.cost_microusd
-        self.has_claim = self.has_claim and attempt.ended != "not ours"
-        if attempt.reason and self.reason != "BAD_ANSWER":
-            self.reason = attempt.reason
-        if attempt.text and attempt.ended == "bad":
-            self.text, self.problems = attempt.text, attempt.problems
-
-    def take(self, correlation_id: str, subject: str, given: Given) -> None:
-        self.gathering, _ = self.gathering.with_answer(correlation_id, subject, given)
 
 
 def _again(explained: Explained) -> Explained:

@@ -21,6 +21,8 @@ BAD_IN_A_ROW = 20
 COOLING_S = 1.0
 """After a 429 that names no time; doubled with each in a row."""
 MOST_COOLING_S = 300.0
+PATIENCE_S = 10.0
+"""One that has failed for so long is not waited for: a brief does without, until a probe finds it back."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class ProviderState:
     weight: int = 1
     breaker: Breaker = field(default_factory=lambda: Breaker(pauses=PAUSES))
     errors: int = 0
+    failing_since: float | None = None
     cool_until: float = 0.0
     coolings: int = 0
     open_calls: int = 0
@@ -65,7 +68,7 @@ class ProviderState:
 
     def answered(self) -> ProviderState:
         """Anything that proves it alive and willing: an answer, good or bad, or a refusal of one question."""
-        return replace(self, breaker=self.breaker.succeeded(), errors=0, coolings=0)
+        return replace(self, breaker=self.breaker.succeeded(), errors=0, failing_since=None, coolings=0)
 
     def answered_well(self) -> ProviderState:
         return replace(self.answered(), bad_answers=0)
@@ -82,7 +85,9 @@ class ProviderState:
         """is_dead: not reached, or silent until the deadline."""
         errors = self.errors + 1
         rests = is_dead or errors >= TOLERATED or self.breaker.state is State.HALF_OPEN
-        return replace(self, errors=errors, breaker=self.breaker.failed(now) if rests else self.breaker)
+        breaker = self.breaker.failed(now) if rests else self.breaker
+        since = now if self.failing_since is None else self.failing_since
+        return replace(self, errors=errors, breaker=breaker, failing_since=since)
 
     def cooled(self, now: float, seconds: float | None) -> ProviderState:
         """It asks for a pause (429 or Retry-After): not a failure. A probe that got this is over."""
@@ -90,6 +95,10 @@ class ProviderState:
         until = max(self.cool_until, now + min(max(wait, 0.0), MOST_COOLING_S))
         breaker = self.breaker.succeeded() if self.breaker.state is State.HALF_OPEN else self.breaker
         return replace(self, cool_until=until, coolings=self.coolings + 1, breaker=breaker)
+
+    def paused(self, until: float) -> ProviderState:
+        """Our own bound of calls a minute is reached: it is left alone for a moment, and nothing is wrong."""
+        return replace(self, cool_until=max(self.cool_until, until))
 
     def abandoned(self) -> ProviderState:
         """A call ended by ourselves: it says nothing about the provider; a probe has to go again."""
@@ -117,13 +126,16 @@ def order(
 
 
 def next_free(states: Sequence[ProviderState], now: float, *, without: Collection[str] = ()) -> float | None:
-    """When the first of those that cannot be asked now may be; None: none of them in this run.
+    """When the first of those that cannot be asked now may be; None: none that is worth waiting for.
 
-    One whose probe is under way may be free as soon as that is back: now.
+    One whose probe is under way may be free as soon as that is back: now. One that has failed for long is not waited
+    for, however soon its next probe is.
     """
     times = []
     for state in states:
         if state.name in without or state.unusable:
+            continue
+        if state.failing_since is not None and now - state.failing_since > PATIENCE_S:
             continue
         at = state.free_at()
         times.append(now if at is None else at)

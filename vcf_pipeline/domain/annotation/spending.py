@@ -6,7 +6,7 @@ the books lie (adapters/ledger/calls.py); what a call costs (prices.py); whom to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
@@ -29,8 +29,23 @@ class Bounds:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Answers about a subject: so many, of (provider, model) that may be used, to this version of the question."""
+
+    tenant: str
+    subject: str
+    models: tuple[tuple[str, str], ...]
+    prompt_version: str
+    answers: int = 1
+
+
+@dataclass(frozen=True)
 class Reserve:
-    """May this call be made? worst_microusd: what it cannot cost more than. seconds: it is over by then."""
+    """May this call be made? worst_microusd: what it cannot cost more than. seconds: it is over by then.
+
+    wanted: where given, answers that were bought by another call serve as well, and while another process asks about
+    the subject the call may not be made.
+    """
 
     call_id: str
     tenant: str
@@ -41,6 +56,14 @@ class Reserve:
     worst_microusd: int
     bounds: Bounds
     seconds: float
+    wanted: Wanted | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """Is somebody else still at it, and what is there?"""
+
+    wanted: Wanted
 
 
 @dataclass(frozen=True)
@@ -72,47 +95,25 @@ class Bought:
     latency_ms: int
 
 
-@dataclass(frozen=True)
-class Claim:
-    """The right to buy an answer about the subject, unless `models` have answered, or another process holds it.
-
-    Asked again by who holds it, it lasts longer. models: (provider, model) that may be used. wanted: so many of them
-    must have answered. seconds: it lasts.
-    """
-
-    tenant: str
-    subject: str
-    models: tuple[tuple[str, str], ...]
-    prompt_version: str
-    wanted: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Release:
-    """The claim is given back."""
-
-    tenant: str
-    subject: str
-
-
-Entry = Reserve | Settle | Bought | Claim | Release
+Entry = Reserve | Settle | Bought | Look
 
 
 class Grant(Enum):
-    """What became of a Reserve.
+    """What became of a Reserve, or what a Look sees: FREE, BOUGHT or TAKEN.
 
-    SPENT: the budget of today has no room, whatever becomes of what is under way. FULL: it may have, once calls that
-    are under way have ended. BUSY: as many calls at a time as there may be. RATE: as many in this minute.
-    NOT_ASKED: an entry before it in the group was refused.
+    BOUGHT: the answers are there. TAKEN: another process is asking about the subject. SPENT: the budget of today has
+    no room, whatever becomes of what is under way. FULL: it may have, once calls that are under way have ended. BUSY:
+    as many calls at a time as there may be. RATE: as many in this minute.
     """
 
     GRANTED = "granted"
+    FREE = "free"
+    BOUGHT = "bought"
+    TAKEN = "taken"
     SPENT = "spent"
     FULL = "full"
     BUSY = "busy"
     RATE = "rate"
-    NOT_ASKED = "not asked"
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,12 @@ def decide(asked: Reserve, standing: Standing) -> Grant:
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """What became of a Claim: ours, or answers that were bought before, or neither: somebody else is at it."""
+class Told:
+    """What came of a Reserve or a Look. bought: answers that are there, all that were wanted or some of them."""
 
-    is_ours: bool
-    bought: tuple[Bought, ...] = field(default=())
+    grant: Grant
+    bought: tuple[Bought, ...] = ()
 
 
-Written = Grant | Claimed | None
-"""What comes back for an entry: of a Reserve, of a Claim, of all others."""
+Written = Told | None
+"""What comes back for an entry; nothing for Settle and Bought."""

@@ -14,8 +14,9 @@ import polars as pl
 
 from vcf_pipeline.domain.projections.search_rows import bare_contig, side_by_side
 from vcf_pipeline.domain.tables.schemas import MISSING, NO_ALLELE
+from vcf_pipeline.domain.triage.heard_claims import CLAIM_KEY_NAMES
 
-GRAPH_VERSION = "graph-2"
+GRAPH_VERSION = "graph-3"
 """Raised whenever nodes, edges or the scope rule change: every callset is then loaded anew."""
 
 Scope = Literal["all", "linked"]
@@ -33,9 +34,10 @@ VARIANT_COLUMNS = [
 """What is read of the table `variants`."""
 TRIAGE_COLUMNS = [
     *("record_no", "alt_index", "tier", "significance", "stars", "conditions"),
-    *("gene", "consequence", "impact"),
+    *("gene", "consequence", "impact", "evidence"),
 ]
 """What is read of the table `triaged`."""
+_VERDICTS = [name for name in TRIAGE_COLUMNS[2:] if name != "evidence"]
 GENOTYPE_COLUMNS = ["record_no", "gt"]
 ANSWER_COLUMNS = [
     *("record_no", "alt_index", "tier", "significance_label", "reading", "provider", "model", "summary"),
@@ -111,11 +113,11 @@ GRAPH_MEANINGS: dict[str, str] = {
     "contig": "contig without chr, M for MT",
     "pos": "1-based, first base of the trimmed allele",
     "zygosity": "het, hom, hemi (one allele in all) or partial (the others missing)",
-    "source": "where the claim was read: INFO of the file itself",
+    "source": "whose claim it is: a registered source, or INFO or annotation of the file itself",
 }
 """The same of columns that mean something else here than in a table, or are in none."""
 CLAIM_SOURCE = "INFO"
-"""Claims come from the file's own INFO until sources are joined."""
+"""Whose claim it is where evidence does not tell."""
 _CELLS_AT_ONCE = 8_000_000  # of gt: some 40 MB with what is computed from it
 
 
@@ -168,9 +170,10 @@ def graph_rows(
     Raises what side_by_side raises.
     """
     kept = [
-        pl.concat([alleles.select(VARIANT_COLUMNS), verdicts.select(TRIAGE_COLUMNS[2:])], how="horizontal").filter(
-            pl.lit(True) if scope == "all" else is_linked()
-        )
+        pl.concat(
+            [alleles.select(VARIANT_COLUMNS), verdicts.select(*_VERDICTS, claim_source=_claim_source())],
+            how="horizontal",
+        ).filter(pl.lit(True) if scope == "all" else is_linked())
         for alleles, verdicts in side_by_side(variants, triaged)
     ]
     alleles = _keyed(kept, assembly or f"unknown-{callset_id}")
@@ -193,7 +196,7 @@ def graph_rows(
             pl.col("key").alias("from"),
             pl.col("conditions").alias("to"),
             callset.alias("callset_id"),
-            pl.lit(CLAIM_SOURCE).alias("source"),
+            pl.col("claim_source").alias("source"),
             "significance",
             "stars",
         )
@@ -318,13 +321,20 @@ def sample_calls(genotypes: pl.DataFrame, sample_no: int, n_samples: int) -> pl.
     return pl.concat([*carriers(one, alleles, 1), alleles.head(0).with_columns(_NOBODY)]).drop("sample_no")
 
 
+def _claim_source() -> pl.Expr:
+    """The source of the first claim that the evidence states, which is the one that prevails. String, never null."""
+    claims = pl.element().filter(pl.element().struct.field("key").is_in(CLAIM_KEY_NAMES))
+    first = pl.col("evidence").list.eval(claims.struct.field("source")).list.first()
+    return first.fill_null(CLAIM_SOURCE)
+
+
 _NOBODY = [pl.lit(0, dtype=pl.UInt32).alias("sample_no"), pl.lit("").alias("zygosity")]
 
 
 def _keyed(kept: list[pl.DataFrame], assembly: str) -> pl.DataFrame:
     """The alleles in scope with `assembly` and `key`; one without ALT is keyed by its place and REF."""
     if not kept:
-        names = [*VARIANT_COLUMNS, *TRIAGE_COLUMNS, "assembly", "key"]
+        names = [*VARIANT_COLUMNS, "record_no", "alt_index", *_VERDICTS, "claim_source", "assembly", "key"]
         schema: dict[str, pl.DataType | type[pl.DataType]] = dict.fromkeys(names, pl.String)
         schema |= {
             "pos": pl.Int64,

@@ -23,6 +23,8 @@ CLAIM_KEYS: tuple[ClaimKeys, ...] = (
 )
 """In order of preference: the first key with a value speaks."""
 
+CLAIM_KEY_NAMES = (*(keys.significance for keys in CLAIM_KEYS), "CLIN_SIG")
+"""Keys of a claim in evidence. Of those that a row states the first is the one that prevails."""
 _UNNAMED = ("not provided", "not specified", "", ".", "see cases", "AllHighlyPenetrant")
 
 

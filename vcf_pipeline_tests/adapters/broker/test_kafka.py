@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -27,7 +28,7 @@ from vcf_pipeline.domain.errors import (
 from vcf_pipeline_tests.adapters.broker.conftest import MakeKafka
 from vcf_pipeline_tests.adapters.broker.contract import MUCH, TOPIC, BrokerContract, Opened, bodies_of
 from vcf_pipeline_tests.adapters.broker.kafka_server import free_ports
-from vcf_pipeline_tests.adapters.broker.mock_cluster import PRODUCE, MockCluster
+from vcf_pipeline_tests.adapters.broker.mock_cluster import PRODUCE, MockCluster, on_mock
 
 FORK = multiprocessing.get_context("fork")
 NOT_ON_THE_MOCK = {
@@ -301,6 +302,7 @@ def test_a_topic_made_anew_is_another_incarnation_and_ends_a_wait(broker: KafkaB
 
 
 def _append_in_child(broker: KafkaBroker) -> None:
+    gc.collect()
     broker.append(TOPIC, 0, [b"child"])
     is_read = bodies_of(broker) == [b"parent", b"child"]
     broker.close()
@@ -310,11 +312,35 @@ def _append_in_child(broker: KafkaBroker) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_gets_clients_of_its_own(broker: KafkaBroker):
     broker.append(TOPIC, 0, [b"parent"])
+    assert _exit_code_of_a_child_that_appends(broker) == 0
+    assert list(broker.append(TOPIC, 0, [b"after"])) == [2]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_forked_child_never_frees_a_client_that_its_parent_had_let_go_of(
+    broker: KafkaBroker, mock_cluster: MockCluster, is_closed: bool
+):
+    broker.append(TOPIC, 0, [b"parent"])
+    gc.disable()
+    try:
+        for _ in range(2):
+            dropped = on_mock(KafkaBroker(broker.options), mock_cluster)
+            dropped.end_offsets(TOPIC)
+            dropped._clients.producer()
+            if is_closed:
+                dropped.close()
+        del dropped
+        assert _exit_code_of_a_child_that_appends(broker) == 0
+    finally:
+        gc.enable()
+
+
+def _exit_code_of_a_child_that_appends(broker: KafkaBroker) -> int | None:
     child = FORK.Process(target=_append_in_child, args=(broker,))
     child.start()
     child.join(30)
-    assert child.exitcode == 0
-    assert list(broker.append(TOPIC, 0, [b"after"])) == [2]
+    return child.exitcode
 
 
 def test_closing_waits_for_nobody(broker: KafkaBroker, mock_cluster: MockCluster):

@@ -15,6 +15,7 @@ from vcf_pipeline.domain.projections.graph_rows import (
     sample_calls,
     scope_of,
 )
+from vcf_pipeline.domain.tables.schemas import TRIAGED
 from vcf_pipeline_tests.made_tables import cut, made_genotypes, made_triaged, made_variants
 
 CALLSET = "0123456789abcdef"
@@ -134,3 +135,30 @@ def test_records_without_gt_have_no_carriers() -> None:
     )
     assert sample_calls(genotypes, 0, 1)["record_no"].to_list() == [1]
     assert sample_calls(genotypes.head(1), 0, 1).is_empty()
+
+
+def test_a_claim_is_of_the_source_whose_word_prevails() -> None:
+    def said(*facts: tuple[str, str]) -> list[dict[str, str | None]]:
+        return [{"key": key, "value": "Pathogenic", "source": source, "version": None} for key, source in facts]
+
+    variants = made_variants(3)
+    evidence = [
+        said(("AF", "gnomad"), ("CLNSIG", "clinvar"), ("CLNSIG", "INFO")),
+        said(("consequence", "annotation"), ("CLIN_SIG", "annotation")),
+        None,
+    ]
+    triaged = made_triaged(variants).with_columns(
+        pl.lit("pathogenic").alias("significance"), pl.Series("evidence", evidence, dtype=TRIAGED["evidence"])
+    )
+    rows = graph_rows(
+        tenant="default",
+        callset_id=CALLSET,
+        label="made",
+        assembly="GRCh38",
+        samples=[],
+        scope="all",
+        variants=cut(variants),
+        triaged=cut(triaged),
+        genotypes=iter(()),
+    )
+    assert rows.edges["HAS_CLAIM"]["source"].to_list() == ["clinvar", "annotation", "INFO"]

@@ -1,5 +1,6 @@
 """0003: sources of evidence, how far the annotation of each callset is, answers that were bought,
-calls, claims, and what each day has cost."""
+calls, and what each day has cost.
+"""
 
 from __future__ import annotations
 
@@ -58,16 +59,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "subject", "model", "prompt_version"),
     )
     op.create_table(
-        "ai_claims",
-        sa.Column("tenant", sa.String(length=39), nullable=False),
-        sa.Column("subject", sa.String(length=32), nullable=False),
-        sa.Column("owner", sa.String(length=32), nullable=False),
-        sa.Column("holder", sa.Text(), nullable=False),
-        sa.Column("claimed_at", sa.Float(), nullable=False),
-        sa.Column("expires_at", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "subject"),
-    )
-    op.create_table(
         "ai_calls",
         sa.Column("call_id", sa.String(length=36), nullable=False),
         sa.Column("tenant", sa.String(length=39), nullable=False),
@@ -83,6 +74,7 @@ def upgrade() -> None:
         sa.Column("input_tokens", sa.Integer(), nullable=False),
         sa.Column("output_tokens", sa.Integer(), nullable=False),
         sa.Column("latency_ms", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(length=32), nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("started_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
