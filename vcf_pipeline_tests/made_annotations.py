@@ -23,7 +23,7 @@ def made_answers(
         .then(
             pl.concat_str(
                 pl.col("variant_key"),
-                pl.lit(f" is {word} to be"),
+                pl.lit(f"is {word} to be"),
                 pl.col("significance").fill_null("unclaimed"),
                 separator=" ",
             )

@@ -85,7 +85,7 @@ def show(call: Call, callset: CallsetArgument) -> None:
     with Control(settings) as control:
         found = control.ledger.resolve(settings.tenant, callset)
         record = {"partition": str(found.key), **asdict(found)}
-        for asset in ("parsed_variants", "triaged_variants"):
+        for asset in ("parsed_variants", "triaged_variants", "ai_annotations"):
             manifest = control.tables.manifest(found.tenant, found.callset_id, asset)
             record[asset] = manifest and {
                 "manifest": str(control.tables.root / found.tenant / found.callset_id / asset / "manifest.json"),
@@ -96,8 +96,11 @@ def show(call: Call, callset: CallsetArgument) -> None:
             }
         loads = {store: control.ledger.current_load(store, found.key) for store in ("lancedb", "kuzu")}
         record["stores"] = {store: load.rows if load else 0 for store, load in loads.items()}
+        for store in ("lancedb_annotations", "kuzu_annotations"):
+            loads[store] = control.ledger.current_load(store, found.key)
         record["loads"] = {
-            store: load and {"load_id": load.load_id, "digest": load.digest} for store, load in loads.items()
+            store: load and {"load_id": load.load_id, "digest": load.digest, "rows": load.rows}
+            for store, load in loads.items()
         }
     width = max(len(name) for name in record)
     call.emit(record, (f"{name:{width}}  {printable(_value(value))}" for name, value in record.items()))

@@ -110,7 +110,6 @@ def explain_variant(text: str, *, known: Known, assembly: str | None = None) -> 
     wanted = None if assembly is None else recognise_assembly(parse_header(_HEADER), assembly).name
     snapshot, hidden = settled_variants(known.tenant, known.ledger, known.store)
     assemblies = {callset.callset_id: _assembly_of(callset.callset_id, known) for callset in _callsets(known)}
-    found = _in_callsets(named, snapshot, hidden)
     places: dict[tuple[str | None, str], None] = {}
     if isinstance(named, RsId):
         for source, key in keys_of_rsid(
@@ -118,11 +117,13 @@ def explain_variant(text: str, *, known: Known, assembly: str | None = None) -> 
         ):
             places.setdefault((source.assembly, key))
     else:
-        key = _frame([named])["variant_key"][0]
+        key = str(_frame([named])["variant_key"][0])
         for source in known.registered.listed(known.tenant):
             places.setdefault((source.assembly, key))
         if wanted is not None:
             places.setdefault((wanted, key))
+    keys = tuple(dict.fromkeys(key for _, key in places)) if isinstance(named, RsId) else (key,)
+    found = _in_callsets(named, keys, snapshot, hidden)
     for row in found:
         places.setdefault((assemblies.get(row["callset_id"]), row["variant_key"]))
     answers = [
@@ -206,19 +207,21 @@ def _judged(row: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
     return found.row(0, named=True) if found.height else None
 
 
-def _in_callsets(named: RsId | Allele, snapshot: LanceSnapshot | None, hidden: Sequence[str]) -> list[dict[str, Any]]:
-    """Loaded alleles of that name."""
+def _in_callsets(
+    named: RsId | Allele, keys: tuple[str, ...], snapshot: LanceSnapshot | None, hidden: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Loaded alleles of these keys, and those that their file calls so."""
     if snapshot is None:
         return []
-    condition = (
-        Condition("id", "has", named.name)
-        if isinstance(named, RsId)
-        else Condition("variant_key", "=", _frame([named])["variant_key"][0])
-    )
+    conditions = [Condition("variant_key", "in", keys)] if keys else []
+    conditions += [Condition("id", "has", named.name)] if isinstance(named, RsId) else []
     limit = MOST_ALLELES * MOST_CALLSETS
-    best = best_rows(snapshot.scan(_ORDER, [condition], hidden), _ORDER, limit)
-    rows: list[dict[str, Any]] = snapshot.take(best[ROW_ADDRESS].to_list(), _FOUND).to_dicts()
-    return rows
+    rows: dict[bytes, dict[str, Any]] = {}
+    for condition in conditions:
+        best = best_rows(snapshot.scan(_ORDER, [condition], hidden), _ORDER, limit)
+        taken = snapshot.take(best[ROW_ADDRESS].to_list(), _FOUND).to_dicts()
+        rows |= {row["row_id"]: row for row in taken}
+    return list(rows.values())
 
 
 def _near(named: Allele, snapshot: LanceSnapshot | None, hidden: Sequence[str]) -> tuple[str, ...]:

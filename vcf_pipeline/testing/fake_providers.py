@@ -238,7 +238,7 @@ class FakeProviders:
 def _said(path: str, asked: dict[str, Any], act: Act) -> tuple[bytes, str]:
     """The body of an answer, and the variant that it is about."""
     if path.endswith("/embeddings"):
-        return json.dumps(embeddings(asked)).encode(), ""
+        return (json.dumps(embeddings(asked)) if act.raw is None else act.raw).encode(), ""
     messages = asked.get("messages", [])
     brief = facts_of(messages)
     if act.raw is not None:

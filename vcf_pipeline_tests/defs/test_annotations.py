@@ -247,7 +247,6 @@ def test_the_nightly_backfill_refreshes_annotations_where_there_are_some_already
     (loads,) = desk.scheduled("backfill_schedule", night)
     asked = sorted(key.to_user_string() for key in loads.asset_selection or [])
     assert asked == sorted([*VARIANTS, *STORES, "ai_annotations"])
-    )
     assert desk.run(loads, "vcf_batch").success
     assert desk.scheduled("backfill_schedule", night + 86_400) == []
     monkeypatch.setattr("vcf_pipeline.stages.annotate.PROMPT_VERSION", "explain-x")

@@ -123,6 +123,18 @@ def test_new_explanations_replace_the_old_and_leave_other_callsets(control: Made
     assert sorted("since" in summary for _, _, summary in explained(control)) == [False] * 3 + [True] * 3
 
 
+def test_the_graph_tells_what_is_explained_of_a_gene_or_for_a_condition(control: MadeControl) -> None:
+    key = control.put("a", 20)
+    control.explain(key)
+    load_graph(control, key)
+    for question, value, n_rows in [("explained", "BRCA2", 3), ("explained-condition", "BREAST", 4)]:
+        parameter = "gene" if question == "explained" else "condition"
+        answer = ask_graph(question, {parameter: value}, ledger=control.ledger, store=control.kuzu).answer
+        assert len(answer.rows) == n_rows
+        assert answer.columns[0] == "tier"
+        assert all("is known to be" in row[answer.columns.index("summary")] for row in answer.rows)
+
+
 def test_a_callset_that_comes_to_the_graph_later_or_anew_brings_its_explanations(control: MadeControl) -> None:
     first, second = control.put("a", 20), control.put("b", 10, first_pos=5000)
     control.explain(first)

@@ -80,6 +80,24 @@ QUESTIONS: dict[str, Question] = {
         "v.variant_key AS variant_key, c.zygosity AS zygosity, c.tier AS tier, c.callset_id AS callset_id "
         "ORDER BY tier, condition, variant_key, callset_id",
     ),
+    "explained": Question(
+        "variants of a gene that are explained, and the explanation",
+        ("gene",),
+        "MATCH (c:Callset)-[e:EXPLAINED]->(v:Variant)-[g:IN_GENE]->(:Gene {key: $gene}) "
+        "WHERE g.callset_id = c.key "
+        "RETURN DISTINCT e.tier AS tier, v.variant_key AS variant_key, e.significance_label AS significance, "
+        "e.summary AS summary, e.provider AS provider, c.key AS callset_id "
+        "ORDER BY tier, variant_key, callset_id",
+    ),
+    "explained-condition": Question(
+        "variants that are explained and claimed for a condition, by a part of its name",
+        ("condition",),
+        "MATCH (c:Callset)-[e:EXPLAINED]->(v:Variant)-[h:HAS_CLAIM]->(k:Condition) "
+        "WHERE h.callset_id = c.key AND lower(k.key) CONTAINS lower($condition) "
+        "RETURN DISTINCT e.tier AS tier, k.key AS condition, v.variant_key AS variant_key, "
+        "e.significance_label AS significance, e.summary AS summary, e.provider AS provider, c.key AS callset_id "
+        "ORDER BY tier, condition, variant_key, callset_id",
+    ),
     "shared-variants": Question(
         "variants that several callsets contain, and how many",
         (),

@@ -1,0 +1,52 @@
+"""`annotate VARIANT` on the command line, and the same through Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vcf_pipeline
+from vcf_pipeline_tests.stages.lab import Lab, claim
+from vcf_pipeline_tests.vcf_text import record
+
+
+@pytest.fixture
+def lab(home: Path) -> Iterator[Lab]:
+    """ClinVar knows one allele."""
+    home.mkdir()
+    made = Lab(home)
+    made.add("clinvar", made.clinvar("c.vcf", record("T", claim("Pathogenic") + ";RS=7", pos=5, ref="C")))
+    yield made
+    made.close()
+
+
+def test_evidence_tier_reasons_and_words_of_one_variant(cli, lab):
+    done = cli("annotate", "chr1:5", "C>T")
+    assert done.code == 0
+    for said in ("1-5-C-T  (GRCh38)", "tier 1", "clinvar_pathogenic", "ClinVar lists", "CLNSIG", "by rules"):
+        assert said in done.out
+    assert "not a diagnosis" in done.err
+    told = json.loads(cli("annotate", "rs7", "--json").out)
+    assert (told["variant_key"], told["tier"], told["explanation"]["provider"]) == ("1-5-C-T", 1, "rules")
+    assert told["views"][0]["evidence"][0]["source"] == "clinvar"
+    with vcf_pipeline.open() as control:
+        (answer,) = vcf_pipeline.annotate_variant(control, "1-5-C-T")
+    assert answer.chosen is not None
+    assert answer.chosen.tier == 1
+
+
+def test_what_is_unknown_is_said_and_is_no_failure(cli, lab):
+    done = cli("annotate", "1-6-C-T")
+    assert (done.code, "Unknown is not benign" in done.out) == (0, True)
+    told = json.loads(cli("annotate", "1-5-C-T", "--assembly", "hg19", "--json").out)
+    assert (told["tier"], list(told["not_used"])) == (None, ["clinvar"])
+
+
+def test_what_cannot_be_asked_ends_with_two_and_says_what_can(cli, lab):
+    bad = cli("annotate", "BRCA1")
+    assert (bad.code, "17-43093464-C-T" in bad.err) == (2, True)
+    for words in ([], ["1-5-C-T", "--callset", "x"], ["1-5-C-T", "--estimate"], ["rs999"], ["--callset", "nobody"]):
+        assert cli("annotate", *words).code == 2

@@ -1,0 +1,119 @@
+"""One variant, however it is written: what sources and callsets know of it, its tier by the same rules, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vcf_pipeline.adapters.providers.port import Task
+from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
+from vcf_pipeline.domain.annotation.explained import Explained, Given
+from vcf_pipeline.domain.annotation.sentences import RULES_VERSION, summarise
+from vcf_pipeline.domain.errors import UsageError
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
+from vcf_pipeline.stages.explain_variant import Known, explain_variant
+from vcf_pipeline.stages.load import load_lancedb
+from vcf_pipeline_tests.stages.lab import TENANT, Lab, claim
+from vcf_pipeline_tests.vcf_text import record
+
+
+class ByRules:
+    """Explains by rules alone, and remembers what left."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def explain(
+        self, tenant: str, callset_id: str, tasks: Iterable[Task], *, correlation_id: str = ""
+    ) -> Iterator[Explained]:
+        for task in tasks:
+            self.asked.append(task.brief.to_json())
+            answer = summarise(task.brief)
+            given = () if answer is None else (Given(answer, "rules", "rules", RULES_VERSION),)
+            yield Explained(task.brief.subject, "annotated", given=given)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """ClinVar knows 17-5-C-T (rs7, pathogenic) and 17-9-A-G; a callset has 17-5-C-T and 17-20-GA-G."""
+    made = Lab(tmp_path_factory.mktemp("lab"))
+    clinvar = made.clinvar(
+        "clinvar.vcf",
+        record("T", claim("Pathogenic") + ";RS=7", contig="17", pos=5, ref="C"),
+        record("G", claim("Benign"), contig="17", pos=9, ref="A"),
+    )
+    made.add("clinvar", clinvar)
+    patient = made.vcf(
+        "patient.vcf",
+        record("T", contig="chr17", pos=5, ref="C"),
+        record("G", contig="chr17", pos=20, ref="GA"),
+    )
+    callset = made.parse(patient)
+    made.triage(callset.key)
+    load_lancedb(key=callset.key, tables=made.tables, ledger=made.ledger, store=LanceVariants(made.root / "data"))
+    yield made
+    made.close()
+
+
+def known(lab: Lab, **other: Any) -> Known:
+    given: dict[str, Any] = {
+        "tenant": TENANT,
+        "ledger": lab.ledger,
+        "tables": lab.tables,
+        "store": LanceVariants(lab.root / "data"),
+        "registered": lab.registered,
+        "thresholds": TriageThresholds(),
+        "explainer": ByRules(),
+        "presets": {"clinvar": "clinvar"},
+    }
+    return Known(**given | other)
+
+
+@pytest.mark.parametrize("text", ["17-5-C-T", "chr17:5 C>T", "17:5:C:T", "rs7", "RS7", "17-5-CAA-TAA"])
+def test_every_spelling_finds_the_source_and_the_callset(lab: Lab, text: str) -> None:
+    (answer,) = explain_variant(text, known=known(lab))
+    assert (answer.variant_key, answer.assembly) == ("17-5-C-T", "GRCh38")
+    assert [view.origin for view in answer.views] == ["sources", "patient"]
+    assert [view.tier for view in answer.views] == [1, 1]
+    assert answer.chosen is answer.views[0]
+    assert answer.explained is not None
+    assert "pathogenic" in answer.explained.given[0].answer.summary
+    (fact,) = [fact for fact in answer.views[0].judged["evidence"] if fact["key"] == "CLNSIG"]
+    assert (fact["source"], fact["value"]) == ("clinvar", "Pathogenic")
+
+
+def test_what_a_source_alone_knows_needs_no_callset(lab: Lab) -> None:
+    (answer,) = explain_variant("17-9-A-G", known=known(lab))
+    assert (answer.chosen is not None and answer.chosen.tier, len(answer.views)) == (4, 1)
+
+
+def test_what_nobody_knows_is_unknown_and_not_explained(lab: Lab) -> None:
+    by_rules = ByRules()
+    (answer,) = explain_variant("17-5-C-G", known=known(lab, explainer=by_rules))
+    assert (answer.chosen, answer.explained, by_rules.asked) == (None, None, [])
+    assert answer.near == ("17-5-C-T",)
+    with pytest.raises(UsageError, match="UNKNOWN_VARIANT"):
+        explain_variant("rs123456", known=known(lab))
+
+
+def test_an_assembly_that_is_named_is_the_only_one_that_is_looked_at(lab: Lab) -> None:
+    assert explain_variant("17-5-C-T", known=known(lab), assembly="hg38")[0].chosen is not None
+    (other,) = explain_variant("17-5-C-T", known=known(lab), assembly="GRCh37")
+    assert (other.assembly, other.chosen) == ("GRCh37", None)
+    assert "clinvar" in other.not_used
+
+
+def test_another_tenant_knows_nothing_of_it(lab: Lab) -> None:
+    (answer,) = explain_variant("17-5-C-T", known=known(lab, tenant="other"))
+    assert (answer.views, answer.near) == ((), ())
+
+
+def test_nothing_of_a_callset_leaves_but_its_variant(lab: Lab, tmp_path: Path) -> None:
+    by_rules = ByRules()
+    explain_variant("17-5-C-T", known=known(lab, explainer=by_rules))
+    assert len(by_rules.asked) == 1
+    assert "patient" not in by_rules.asked[0]
+    assert TENANT not in by_rules.asked[0]
