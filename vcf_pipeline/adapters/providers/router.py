@@ -278,7 +278,7 @@ class Router:
         if given:
             reason = "" if gathered.gathering.is_complete else "PARTIAL_CONSENSUS"
             return Explained(subject, "annotated", reason, given, calls, cost)
-        if run.is_stopping and not gathered.reason:
+        if run.is_stopping:
             return None
         reason = gathered.reason or next((member.reason for member in self._asked(run) if member.reason), "")
         reason = reason or "PROVIDER_UNAVAILABLE"

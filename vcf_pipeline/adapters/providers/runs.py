@@ -95,7 +95,7 @@ class Gathered:
         if attempt.reason and self.reason != "BAD_ANSWER":
             self.reason = attempt.reason
         if attempt.problems and attempt.ended == "bad":
-            self.text, self.problems = attempt.text, attempt.problems
+            self.text, self.problems = attempt.text or "(an empty answer)", attempt.problems
 
     def take(self, correlation_id: str, subject: str, given: Given) -> bool:
         """Whether it is one more answer."""

@@ -180,7 +180,7 @@ def _character_problems(summary: str, brief: Brief) -> list[str]:
     if (address := _ADDRESS.search(bare)) is not None:
         problems.append(f"The summary has an address ({address[0]!r}).")
     if len(_SENTENCE_END.findall(bare)) > MAX_SENTENCES:
-        problems.append("The summary has more than two sentences.")
+        problems.append(f"The summary has more than {MAX_SENTENCES} sentences; one or two are asked for.")
     return problems
 
 
@@ -219,6 +219,7 @@ def _words(text: str) -> list[str]:
 
 
 def _without(text: str, names: list[str]) -> str:
-    for name in sorted((name for name in names if name), key=len, reverse=True):
+    lowered = text.lower()
+    for name in sorted((name for name in names if name and name.lower() in lowered), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ", text, flags=re.IGNORECASE)
     return text

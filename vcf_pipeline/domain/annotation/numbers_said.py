@@ -85,8 +85,9 @@ def numbers_without_facts(
 
 def _without_identifiers(text: str, quoted: list[str]) -> str:
     """The text without what is quoted from the facts, and without numbers that stand behind the same word as there."""
-    rest = text
-    for name in sorted((name for name in quoted if name), key=len, reverse=True):
+    # a pattern costs a tenth of a millisecond to make: only of what is there
+    rest, lowered = text, text.lower()
+    for name in sorted((name for name in quoted if name and name.lower() in lowered), key=len, reverse=True):
         rest = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w]|\.[0-9])", " ", rest, flags=re.IGNORECASE)
     known_pairs, known_tokens = set(), set()
     for name in quoted:

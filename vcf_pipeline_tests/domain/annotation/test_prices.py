@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,3 +60,19 @@ def test_every_default_model_has_a_price_with_its_day():
         assert price.answer > 0
         assert price.since > "2026"
     assert price_of("openai", PROFILES["openai"].embedding_model).question > 0
+
+
+def test_the_page_is_the_table_of_the_prices():
+    page = (Path(__file__).parents[3] / "docs" / "providers.md").read_text()
+    shown = page.partition("<!-- prices: begin -->\n")[2].partition("<!-- prices: end -->")[0].splitlines()
+    rows = [
+        f"| `{provider}` | `{model}` | {price.question / 1e6:.3f} | {price.kept_question / 1e6:.3f} "
+        f"| {price.answer / 1e6:.2f} | {price.since} |"
+        for provider, models in PRICES.items()
+        for model, price in models.items()
+    ]
+    assert shown == [
+        "| provider | model | question | kept | answer | since |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows,
+    ]
