@@ -10,8 +10,6 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from vcf_pipeline.cli.output import one_line, printable, stderr_line
 
 if TYPE_CHECKING:
@@ -135,6 +133,8 @@ def annotation_lines(control: Control, key: PartitionKey, annotations: Annotatio
 
 def first_explained(control: Control, key: PartitionKey, limit: int = _SHOWN) -> list[tuple[str, str, str]]:
     """(variant_key, gene, summary) of the first alleles of the best tier that have one."""
+    import polars as pl
+
     where = (key.tenant, key.callset_id)
     best = (
         control.tables.scan(*where, "ai_annotations", "annotations")
