@@ -215,7 +215,10 @@ def _unknown(
 
 
 def _named(text: str, explained: pl.DataFrame, where: Searched) -> tuple[pl.DataFrame, int]:
-    """Alleles that a word of the text names exactly and that are not among `explained`, up to the limit."""
+    """Alleles that a word of the text names exactly and that are not among `explained`, up to the limit.
+
+    A gene names many: where some explanation was found, those of its other alleles that have none are left out.
+    """
     snapshot, hidden = settled_variants(where.tenant, where.ledger, where.variants)
     empty = pl.DataFrame(schema={"named": pl.String})
     if snapshot is None:
@@ -228,6 +231,8 @@ def _named(text: str, explained: pl.DataFrame, where: Searched) -> tuple[pl.Data
     words = list(dict.fromkeys(word.strip('"') for word in text.split()))
     for word in (text, *words) if len(words) > 1 else words:
         for what, condition in _names(word):
+            if explained.height and condition.column == "gene":
+                continue
             addresses = best_rows(snapshot.scan([*_ORDER, "row_id"], [*scope, condition], hidden), _ORDER, MAX_LIMIT)
             own = addresses.filter(~pl.col("row_id").is_in(explained["row_id"].to_list())) if addresses.height else None
             if own is None or own.is_empty():

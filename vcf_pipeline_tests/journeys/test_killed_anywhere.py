@@ -22,7 +22,7 @@ from vcf_pipeline.domain.query import VariantQuery
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.journeys.conftest import Running
-from vcf_pipeline_tests.programs import kill_group, start, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import kill_group, start, states, vcf_pipeline, wait_until
 
 SEED = 20261123
 # A retry that had to wait for a dead holder's lease would take 15 s longer.
@@ -184,8 +184,7 @@ def kill_the_daemons_run_and_wait(
     expected, seconds, alleles = undisturbed
 
     def done() -> bool:
-        listed = vcf_pipeline(daemon.home, "callsets", "list", "--tenant", tenant, "--json").records
-        return [one["state"] for one in listed] == ["done"]
+        return list(states(daemon.home, tenant).values()) == ["done"]
 
     with reader_that_never_looks_away(daemon.home, alleles, tenant) as half_states:
         published = vcf_pipeline(daemon.home, "publish", file, "--tenant", tenant, "--json").records[0]

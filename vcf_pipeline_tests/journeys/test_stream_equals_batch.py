@@ -13,7 +13,7 @@ from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.journeys.conftest import Running
-from vcf_pipeline_tests.programs import callsets, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import callsets, states, vcf_pipeline, wait_until
 
 TABLES = ("variants", "genotypes", "consequences", "rejects")
 PARITY_FILES = [
@@ -116,11 +116,11 @@ def test_any_block_size_gives_the_same_digest(corpus: Path, tmp_path: Path) -> N
 
 def test_a_daemons_sensor_takes_a_published_callset_to_both_stores(daemon: Running, trio: Path, tmp_path: Path) -> None:
     published = vcf_pipeline(daemon.home, "publish", trio, "--json").records[0]
-    done = wait_until(
-        lambda: next((c for c in callsets(daemon.home).values() if c["state"] == "done"), None),
+    wait_until(
+        lambda: states(daemon.home).get(published["partition"]) == "done",
         f"the published callset done; see {daemon.log}",
     )
-    assert done["partition"] == published["partition"]
+    done = callsets(daemon.home)[published["partition"]]
     batch = vcf_pipeline(tmp_path / "batch", "run", trio, "--json").records[0]
     assert done["digest"] == batch["digest"] == published["digest"]
     found = vcf_pipeline(daemon.home, "query", "variants", "--tier", "3", "--json").records

@@ -262,3 +262,28 @@ def test_an_allele_of_no_callset_is_triaged_with_what_sources_know(lab):
         tenant=TENANT,
     )
     assert rows.select("tier", "significance").rows() == [(1, "pathogenic")]
+
+
+# --- real files
+
+
+@pytest.mark.corpus
+def test_exac_takes_a_common_missense_of_the_trio_out_of_sight(lab, corpus, data):
+    """OR4F5 p.Thr141Ala: nine of ten alleles of ExAC have it, and without a frequency it looked rare."""
+    callset = lab.parse(data / "slivar__ashk-trio.vcf.gz")
+    before = lab.triage(callset.key)
+    lab.add("exac", corpus / "annotated" / "vcfanno__exac.vcf.gz")
+    after = lab.triage(callset.key)
+    assert (before.tiers["3"], after.tiers["3"], after.moves) == (1695, 1694, 1)
+    move = pl.concat(tier_moves(callset.key, lab.tables)).row(0, named=True)
+    assert (move["variant_key"], move["gene"], move["old_tier"], move["new_tier"]) == ("1-69511-A-G", "OR4F5", 3, 4)
+    assert move["new_reasons"] == ["ba1_common", "filter_not_pass"]
+    assert "exac AF=0.894" in move["new_evidence"]
+
+
+def test_the_72_alleles_of_the_clinvar_of_2019_are_in_neither_trio(lab, data):
+    """As `bcftools isec` of the files has it: none of either trio's alleles is among them."""
+    lab.add("clinvar", data / "slivar__clinvar_20191007.vcf.gz")
+    for name in ("scout__643594.clinical.vcf.gz", "slivar__ashk-trio.vcf.gz"):
+        callset = lab.parse(data / name)
+        assert [source["matched"] for source in lab.triage(callset.key).manifest.extra["sources"]] == [0]

@@ -92,6 +92,11 @@ def test_what_nobody_has_explained_is_found_by_its_names(control: MadeControl) -
     assert set(ids["named"]) == {"id rs2"}
 
 
+def test_a_genes_other_alleles_do_not_drown_what_is_explained_of_it(control: MadeControl) -> None:
+    result = found(control, "BRCA2")
+    assert (result.total, result.unexplained_total) == (4, 0)
+
+
 def test_the_nearest_to_a_text_and_to_a_variant(control: MadeControl) -> None:
     near = query_similar("claims of breast cancer in BRCA1", where(control, limit=4), HashingEmbedder())
     assert near.frame["gene"].to_list() == ["BRCA1"] * 4
