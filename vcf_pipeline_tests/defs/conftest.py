@@ -61,6 +61,10 @@ class Desk:
         self.cursors[name] = result.cursor
         return result
 
+    def asked_again(self, job: str = "variants_job") -> list[dg.RunRequest]:
+        """What reconciling asks for of one job: explanations that nobody heard of are a matter apart."""
+        return [one for one in self.tick("reconcile_sensor").run_requests or [] if one.job_name == job]
+
     def scheduled(self, name: str, at: float) -> list[dg.RunRequest]:
         """What a schedule asks for at a moment, seconds since 1970."""
         context = dg.build_schedule_context(

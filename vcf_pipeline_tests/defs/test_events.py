@@ -80,7 +80,7 @@ def test_a_batch_run_asks_no_other_stage_and_tells_caches_and_people_all_the_sam
     batch = request._replace(tags={**request.tags, "vcf_pipeline/path": "batch"})
     assert desk.run(batch, "vcf_batch").success
     assert told(desk, ANALYSIS_REQUESTS, AnalysisRequested) == []
-    assert len(told(desk, CACHE_EVENTS, CacheInvalidated)) == 2
+    assert len(told(desk, CACHE_EVENTS, CacheInvalidated)) == 4  # two stores, of variants and of what is said of them
     assert [one.state for one in notifications(desk)].count("done") == 1
 
 

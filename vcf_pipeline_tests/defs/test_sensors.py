@@ -134,7 +134,7 @@ def test_a_poison_member_fails_the_range_and_then_it_alone(
     assert {partition: desk.state(partition) for partition in burst} == dict.fromkeys(burst, "done") | {
         poison: "failed"
     }
-    assert desk.tick("reconcile_sensor").run_requests == []
+    assert desk.asked_again() == []
 
 
 def test_members_of_a_failed_range_that_are_heard_again_make_no_range(
