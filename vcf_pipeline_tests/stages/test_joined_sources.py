@@ -282,7 +282,7 @@ def test_exac_takes_a_common_missense_of_the_trio_out_of_sight(lab, corpus, data
 
 
 def test_the_72_alleles_of_the_clinvar_of_2019_are_in_neither_trio(lab, data):
-    """As `bcftools isec` of the files has it: none of either trio's alleles is among them."""
+    """As their keys side by side say (`bcftools query`, `comm`): none of either trio's alleles is among them."""
     lab.add("clinvar", data / "slivar__clinvar_20191007.vcf.gz")
     for name in ("scout__643594.clinical.vcf.gz", "slivar__ashk-trio.vcf.gz"):
         callset = lab.parse(data / name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from vcf_pipeline.domain.triage.info_values import an_key
-from vcf_pipeline.domain.triage.presets import ALLELE_KINDS, OVERLAP, Voice
+from vcf_pipeline.domain.triage.presets import ALLELE_KINDS, GENE_INFO, OVERLAP, Voice
 from vcf_pipeline.domain.triage.statements import Statement
 
 IS_PASSING = "is_passing"
@@ -83,6 +83,9 @@ def with_computed(frame: pl.DataFrame, voices: Sequence[Voice]) -> pl.DataFrame:
 
 
 def with_gene(frame: pl.DataFrame, voices: Sequence[Voice]) -> pl.DataFrame:
-    """gene: where the file names none, the best that a gene model has there."""
-    models = [voice for voice in voices if voice.preset.is_gene_model]
-    return frame.with_columns(gene=pl.coalesce("gene", *(pl.col(voice.column("gene")) for voice in models)))
+    """gene: where the file names none, the best that a gene model has there, else the first that ClinVar names."""
+    models = [pl.col(voice.column("gene")) for voice in voices if voice.preset.is_gene_model]
+    named = [voice.column(GENE_INFO) for voice in voices if GENE_INFO in voice.preset.also]
+    # as in ISG15:9636|AGRN:375790, symbol and number in NCBI's Gene
+    first = [pl.col(name).str.extract(r"^([^:|,]+)") for name in named if frame.schema.get(name) == pl.String]
+    return frame.with_columns(gene=pl.coalesce("gene", *models, *first))

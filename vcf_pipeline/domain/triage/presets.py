@@ -17,6 +17,8 @@ ALLELE_KINDS = ("vcf", "tsv")
 """Kinds whose rows are alleles, joined by variant_key; those of the others are intervals, joined by overlap."""
 KINDS = (*ALLELE_KINDS, "gff3", "gtf", "bed")
 RSID, VARIATION_ID = "rsid", "variation_id"
+GENE_INFO = "GENEINFO"
+"""ClinVar's genes of an allele, symbol and number of each."""
 OVERLAP = "overlap"
 """What an interval says of an allele that it overlaps: its name."""
 
@@ -54,11 +56,12 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             "clinvar",
-            "claims with their review status and conditions; the frequencies it quotes; variation id and rsID",
+            "claims with their review status and conditions; the frequencies it quotes; gene, variation id and rsID",
             ("vcf",),
             claim=clinvar_keys(),
             frequencies=("AF_ESP", "AF_EXAC", "AF_TGP"),
             identifiers=(VARIATION_ID, RSID),
+            also=(GENE_INFO,),
         ),
         Preset(
             "gnomad",

@@ -54,6 +54,14 @@ def test_a_source_speaks_before_the_file_and_both_are_cited():
     assert ("INFO", "CLNSIG", "Benign", None) in row["facts"]
 
 
+def test_clinvar_names_the_gene_where_neither_file_nor_gene_model_does():
+    clinvar = said_by_clinvar("Pathogenic", GENEINFO="ISG15:9636|AGRN:375790")
+    model = (GENES, heard(GENES, gene="HES4"))
+    assert judged(clinvar)["gene"] == "ISG15"
+    assert judged(clinvar, model)["gene"] == "HES4"
+    assert judged(clinvar, gene="SAMD11")["gene"] == "SAMD11"
+
+
 def test_a_source_without_a_record_leaves_the_word_to_the_file():
     row = judged((CLINVAR, heard(CLINVAR)), info_CLNSIG=["Benign"], info_CLNREVSTAT=ONE_STAR)
     assert (row["significance"], row["stars"]) == ("benign", 1)
