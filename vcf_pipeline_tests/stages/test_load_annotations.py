@@ -19,6 +19,7 @@ from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph, Written
 from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
 from vcf_pipeline.domain.errors import PermanentError, ProviderUnavailable
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.projections.graph_rows import GRAPH_VERSION
 from vcf_pipeline.domain.text_query import phrases
 from vcf_pipeline.stages.forget import forget_callset
 from vcf_pipeline.stages.load import LoadReport
@@ -258,7 +259,7 @@ def test_who_waits_for_the_graph_is_taken_along(control: MadeControl) -> None:
         assert triaged is not None
         assert ai is not None
         # as another process does before it waits
-        control.ledger.begin_load(lease, GRAPH, second, f"{ai.digest}/{triaged.digest}/graph-2")
+        control.ledger.begin_load(lease, GRAPH, second, f"{ai.digest}/{triaged.digest}/{GRAPH_VERSION}")
     before = control.ledger.graph_version(TENANT)
     load_graph(control, first)
     assert load_graph(control, second).reused

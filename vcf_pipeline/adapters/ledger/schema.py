@@ -63,7 +63,6 @@ claims = sa.Table(
     sa.Column("generation", sa.Integer, primary_key=True),
     sa.Column("publish_id", sa.String(36), nullable=False),
     sa.Column("settings_fingerprint", sa.String(16), nullable=False),
-    sa.Column("owner", sa.String(32), nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("claimed_at", sa.Float, nullable=False),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vcf_pipeline.domain.projections.annotation_rows import ANNOTATION_ROWS
 from vcf_pipeline.domain.projections.graph_rows import EDGES, GRAPH_MEANINGS, NODES, TABLE_MEANINGS
 from vcf_pipeline.domain.projections.search_rows import SEARCH_ROWS
 from vcf_pipeline.domain.tables import schemas
@@ -18,6 +19,7 @@ TABLES = [
     schemas.TIER_MOVES,
     schemas.AI_ANNOTATIONS,
     SEARCH_ROWS,
+    ANNOTATION_ROWS,
 ]
 
 
