@@ -68,15 +68,6 @@ def parse_variant(text: str) -> RsId | Allele:
     return Allele(bare_contig_name(match["contig"]), pos, ref, alt)
 
 
-def looks_like_variant(text: str) -> bool:
-    """Whether `parse_variant` takes it."""
-    try:
-        parse_variant(text)
-    except UsageError:
-        return False
-    return True
-
-
 def _bad(got: str) -> UsageError:
     return UsageError(
         code="BAD_VARIANT",

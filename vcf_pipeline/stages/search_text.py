@@ -106,9 +106,7 @@ def query_text(text: str, where: Searched) -> TextResult:
         if where.ledger.current_loads(SEARCH, where.tenant) == loads:
             break
     else:
-        raise StoreUnavailable(
-            where=f"LanceDB, tenant {where.tenant}", got="loads without a pause", repair="Try again."
-        )
+        raise _no_pause(where)
     unexplained, n_unexplained = _named(text, found, where)
     return TextResult(
         found.head(where.limit).select(*TEXT_COLUMNS, pl.col(SCORE).alias("score")),
@@ -151,9 +149,7 @@ def query_similar(text: str, where: Searched, embedder: Embedder) -> TextResult:
         if where.ledger.current_loads(SEARCH, where.tenant) == loads:
             break
     else:
-        raise StoreUnavailable(
-            where=f"LanceDB, tenant {where.tenant}", got="loads without a pause", repair="Try again."
-        )
+        raise _no_pause(where)
     near = _of_tiers(pl.concat(parts), where).sort(DISTANCE, maintain_order=True) if parts else _no_rows(DISTANCE)
     near = near.filter(~pl.col("row_id").is_in(itself.to_list()))
     labels = _labels(where)
