@@ -47,7 +47,7 @@ def timeline(instance: Any, partition: str, began: float, published: float, done
     """Seconds by phase, in order; they add up to the whole."""
     from dagster import DagsterEventType, RunsFilter
 
-    (record,) = instance.get_run_records(RunsFilter(tags={"dagster/partition": partition}))
+    (record,) = instance.get_run_records(RunsFilter(job_name="variants_job", tags={"dagster/partition": partition}))
     moments = {"publish": published, "heard, run queued": record.create_timestamp.timestamp()}
     for entry in instance.all_logs(record.dagster_run.run_id):
         event = entry.dagster_event
@@ -64,6 +64,19 @@ def timeline(instance: Any, partition: str, began: float, published: float, done
         spent[phase] = max(0.0, moments[phase] - last)
         last = max(last, moments[phase])
     return spent
+
+
+def is_explained(home: Path, partition: str) -> bool:
+    """Whether what follows a callset of the stream has ended too: its alleles explained and loaded."""
+    from vcf_pipeline.adapters.ledger.ledger import open_ledger
+    from vcf_pipeline.domain.identity import PartitionKey
+
+    ledger = open_ledger(f"sqlite:///{home / 'ledger.sqlite'}")
+    try:
+        found = ledger.analysis(PartitionKey.parse(partition))
+    finally:
+        ledger.close()
+    return found is not None and found.state == "done"
 
 
 def measure(records: int, times: int, source: Path) -> list[dict[str, float]]:
@@ -91,6 +104,7 @@ def measure(records: int, times: int, source: Path) -> list[dict[str, float]]:
                     rows.append(timeline(instance, key, began, published, done))
                     whole = f"{done - began:6.2f} s   " if number else f"{done - began:6.2f} s * "
                     print(whole, ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in rows[-1].items()), flush=True)
+                    wait_until(lambda key=key: is_explained(home, key), f"{key} explained, and the stream quiet again")
     return rows
 
 
