@@ -100,10 +100,8 @@ def _materialize(
                 kept.checks_failed(control, callset, reason, run.run_id)
             else:
                 news = kept.done(control, callset)
-                for event in outcome.events:
+                for event in [*outcome.events, *news]:
                     control.notices.tell(event, run.tags.get(PATH_TAG, ""))
-                if news is not None:
-                    control.notices.tell(news)
         outcomes.append(outcome)
     return dg.MaterializeResult(
         metadata=summed([outcome.metadata for outcome in outcomes]),

@@ -20,7 +20,7 @@ from vcf_pipeline.stages.complete import are_annotations_loaded, complete_callse
 
 if TYPE_CHECKING:
     from vcf_pipeline.adapters.ledger.callsets import Callset
-    from vcf_pipeline.domain.stream.stage_events import Notification
+    from vcf_pipeline.domain.stream.stage_events import StageEvent
     from vcf_pipeline.wiring import Control
 
 
@@ -37,7 +37,7 @@ class KeptState(Protocol):
         """Around the stage: what goes wrong is written down, and what no rerun cures is not tried again."""
         ...
 
-    def done(self, control: Control, callset: Callset) -> Notification | None:
+    def done(self, control: Control, callset: Callset) -> list[StageEvent]:
         """The stage is over and its checks passed; what there is to tell."""
         ...
 
@@ -66,9 +66,15 @@ class OfCallset:
                 control.ledger.mark_running(callset.key, run_id, generation=callset.generation)
             yield
 
-    def done(self, control: Control, callset: Callset) -> Notification | None:
-        is_done = complete_callset(callset.key, ledger=control.ledger, tables=control.tables)
-        return notify.standing(callset.key, control.ledger) if is_done else None
+    def done(self, control: Control, callset: Callset) -> list[StageEvent]:
+        """What is wanted next is asked for once the callset is searchable, not once it is triaged: the run that
+        explains it would take a core from the loads that people wait for.
+        """
+        if not complete_callset(callset.key, ledger=control.ledger, tables=control.tables):
+            return []
+        news = notify.standing(callset.key, control.ledger)
+        wanted = notify.analysis_requested(callset, control.tables)
+        return [event for event in (news, wanted) if event is not None]
 
     def checks_failed(self, control: Control, callset: Callset, reason: str, run_id: str) -> None:
         control.ledger.mark_failed(
@@ -108,10 +114,10 @@ class OfAnnotation:
                 self._note(control, callset, f"{type(error).__name__}: {error}", permanent=False, counts=counts)
             raise
 
-    def done(self, control: Control, callset: Callset) -> Notification | None:
+    def done(self, control: Control, callset: Callset) -> list[StageEvent]:
         if are_annotations_loaded(callset.key, ledger=control.ledger, tables=control.tables):
             control.ledger.end_loads(callset.key, callset.generation)
-        return None
+        return []
 
     def checks_failed(self, control: Control, callset: Callset, reason: str, run_id: str) -> None:
         del run_id

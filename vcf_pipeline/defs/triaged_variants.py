@@ -59,7 +59,6 @@ def triaged_variants(context: dg.AssetExecutionContext, control: dg.ResourcePara
 
 
 def _triage(control: Control, callset: "Callset", *, force: bool, is_stream: bool) -> StepOutcome:
-    from vcf_pipeline.stages.notify import analysis_requested
     from vcf_pipeline.stages.triage import triage_callset
 
     key = callset.key
@@ -100,14 +99,9 @@ def _triage(control: Control, callset: "Callset", *, force: bool, is_stream: boo
         metadata["preview"] = preview(_best_rows(control, callset))
     facts = {"alleles": alleles, "triaged": triaged}
     if is_stream and triaged == alleles:
-        # before it is told, so that reconciling finds what nobody heard
+        # before it is told (once both stores have it), so that reconciling finds what nobody heard
         control.ledger.request_analysis(key, callset.generation, report.digest)
-    return StepOutcome(
-        report.digest,
-        metadata,
-        [CheckOutcome("every_allele_is_triaged", triaged == alleles, facts)],
-        [analysis_requested(callset, report.digest, report.tiers)],
-    )
+    return StepOutcome(report.digest, metadata, [CheckOutcome("every_allele_is_triaged", triaged == alleles, facts)])
 
 
 def _best_rows(control: Control, callset: "Callset") -> pl.DataFrame:

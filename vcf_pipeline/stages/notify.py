@@ -14,6 +14,7 @@ from typing import Any
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
 from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.adapters.ledger.ledger import Ledger
+from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.errors import PipelineError
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.events import topic_of
@@ -62,9 +63,13 @@ class Notices:
         return True
 
 
-def analysis_requested(callset: Callset, digest: str, tiers: Mapping[str, int]) -> AnalysisRequested:
-    """digest: of the triage."""
-    return AnalysisRequested(**_about(callset, digest), tiers={str(tier): int(count) for tier, count in tiers.items()})
+def analysis_requested(callset: Callset, tables: Tables) -> AnalysisRequested | None:
+    """The triage as it stands is to be explained; None where there is none."""
+    triaged = tables.manifest(callset.tenant, callset.callset_id, "triaged_variants")
+    if triaged is None:
+        return None
+    tiers = {str(tier): int(count) for tier, count in triaged.extra["tiers"].items()}
+    return AnalysisRequested(**_about(callset, triaged.digest), tiers=tiers)
 
 
 def analysis_done(callset: Callset, digest: str, rows: Mapping[str, int]) -> AnalysisDone:

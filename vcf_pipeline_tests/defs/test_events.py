@@ -74,6 +74,40 @@ def test_a_stream_run_tells_the_next_stage_the_caches_and_people(desk: Desk) -> 
     assert told(desk, DATABASE_WRITES, WriteRequested) == []
 
 
+def test_explanations_are_asked_for_once_the_callset_is_searchable(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = desk.publish(12)
+    request = asked(desk)
+    emitted = desk.control.coordinator.emit
+    states: dict[str, set[str]] = {}
+
+    def noted(envelope: Any, topic: Topic, key: str, **how: Any) -> Any:
+        states.setdefault(topic.name, set()).add(desk.state(partition))
+        return emitted(envelope, topic, key, **how)
+
+    monkeypatch.setattr(desk.control.coordinator, "emit", noted)
+    assert desk.run(request).success
+    assert states[ANALYSIS_REQUESTS.name] == {"done"}
+    assert states[CACHE_EVENTS.name] <= {"running", "done"}
+
+
+def test_what_is_told_after_triage_was_in_the_ledger_before_the_loads_began(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vcf_pipeline.stages import load
+
+    partition = desk.publish(12)
+    request = asked(desk)
+
+    def broken(**_: Any) -> None:
+        raise StreamBroken(where="here", expected="this", got="that", code="SOME_CODE")
+
+    monkeypatch.setattr(load, "load_lancedb", broken)
+    assert not desk.run(request).success
+    assert told(desk, ANALYSIS_REQUESTS, AnalysisRequested) == []
+    waiting = desk.control.ledger.analysis(PartitionKey.parse(partition))
+    assert waiting.state == "requested"  # reconciling asks for it, should the load never succeed
+
+
 def test_a_batch_run_asks_no_other_stage_and_tells_caches_and_people_all_the_same(desk: Desk) -> None:
     desk.publish(12)
     request = asked(desk)
