@@ -125,12 +125,33 @@ class IntervalIndex:
 
 
 def named_overlaps(queries: pl.DataFrame, intervals: pl.DataFrame, index: IntervalIndex) -> pl.DataFrame:
-    """For each query that overlaps something: `at` (its number, UInt32), gene and overlap.
+    """For each query that overlaps something, in their order: `at` (its number, UInt32), gene and overlap.
 
     queries: pos, end. intervals: those of `index`, in its order: name, biotype, start, end. gene: the name of the best
     overlapping interval: protein coding before another, then the shortest, then by name. overlap: up to NAMES_SHOWN
     names in that order, joined by ", ", and how many more there are.
     """
+    rank, names = _ranked(intervals)
+    counts = np.zeros(queries.height, np.int64)
+    # a pair is one number, so that sorting pairs is sorting numbers
+    pairs = [np.empty(0, np.int64)]
+    for query, interval in index.overlaps(queries["pos"].to_numpy(), queries["end"].to_numpy()):
+        counts += np.bincount(query, minlength=queries.height)
+        pairs.append(_best_of_each(query * len(names) + rank[interval], len(names)))
+    # pieces of other length classes tell of the same queries
+    query, ranks = np.divmod(_best_of_each(np.concatenate(pairs), len(names)), max(len(names), 1))
+    at, first, shown = np.unique(query, return_index=True, return_counts=True)
+    best = np.full((len(at), NAMES_SHOWN), -1, np.int64)
+    best[np.repeat(np.arange(len(at)), shown), np.arange(len(query)) - np.repeat(first, shown)] = ranks
+    # neighbours lie in the same intervals: what they overlap is put into words once
+    is_new = np.ones(len(at), np.bool_)
+    is_new[1:] = (best[1:] != best[:-1]).any(axis=1) | (counts[at[1:]] != counts[at[:-1]])
+    words = _in_words(best[is_new], counts[at[is_new]], names)
+    return words[np.cumsum(is_new) - 1].select(pl.Series("at", at, dtype=pl.UInt32), "gene", "overlap")
+
+
+def _ranked(intervals: pl.DataFrame) -> tuple[Ints, pl.Series]:
+    """(place of each interval in the order of preference, names in that order)."""
     order = intervals.select(
         is_coding=(pl.col("biotype") == "protein_coding").fill_null(False),
         length=pl.col("end") - pl.col("start"),
@@ -139,28 +160,28 @@ def named_overlaps(queries: pl.DataFrame, intervals: pl.DataFrame, index: Interv
     ranked = order.sort(["is_coding", "length", "name"], descending=[True, False, False])
     rank = np.empty(order.height, np.int64)
     rank[ranked["interval"].to_numpy()] = np.arange(order.height)
-    names = ranked["name"]
-    best = pl.DataFrame(schema={"at": pl.UInt32, "ranks": pl.List(pl.Int64), "n": pl.UInt32})
-    for query, interval in index.overlaps(queries["pos"].to_numpy(), queries["end"].to_numpy()):
-        piece = (
-            pl.DataFrame({"at": query.astype(np.uint32), "ranks": rank[interval]})
-            .group_by("at")
-            .agg(pl.col("ranks").sort().head(NAMES_SHOWN), pl.len().cast(pl.UInt32).alias("n"))
-        )
-        # pieces of other length classes tell of the same queries
-        best = (
-            pl.concat([best, piece])
-            .group_by("at")
-            .agg(pl.col("ranks").explode().sort().head(NAMES_SHOWN), pl.col("n").sum())
-        )
-    shown = best.select("at", pl.col("ranks"), "n").explode("ranks")
-    named = shown.with_columns(name=names.gather(shown["ranks"])).group_by("at", maintain_order=True)
-    told = named.agg(pl.col("name"), pl.col("n").first())
-    more = pl.col("n") - NAMES_SHOWN
+    return rank, ranked["name"]
+
+
+def _best_of_each(pairs: Ints, n_ranks: int) -> Ints:
+    """Of pairs (query * n_ranks + rank): the NAMES_SHOWN best of each query, sorted."""
+    pairs = np.sort(pairs)
+    if not len(pairs):
+        return pairs
+    query = pairs // n_ranks
+    starts = np.flatnonzero(np.concatenate([[True], query[1:] != query[:-1]]))
+    within = np.arange(len(pairs)) - np.repeat(starts, np.diff(starts, append=len(pairs)))
+    return pairs[within < NAMES_SHOWN]
+
+
+def _in_words(best: np.ndarray, counts: Ints, names: pl.Series) -> pl.DataFrame:
+    """gene and overlap. best: ranks, at most NAMES_SHOWN a row, the rest -1. counts: how many there are in all."""
+    rows, columns = np.nonzero(best >= 0)
+    shown = pl.DataFrame({"row": rows, "name": names.gather(best[rows, columns])})
+    told = shown.group_by("row", maintain_order=True).agg("name").with_columns(n=pl.Series(counts, dtype=pl.Int64))
+    more = " and " + (pl.col("n") - NAMES_SHOWN).cast(pl.String) + " more"
+    listed = pl.col("name").list.join(", ")
     return told.select(
-        "at",
         gene=pl.col("name").list.first(),
-        overlap=pl.when(pl.col("n") > NAMES_SHOWN)
-        .then(pl.col("name").list.join(", ") + " and " + more.cast(pl.String) + " more")
-        .otherwise(pl.col("name").list.join(", ")),
+        overlap=pl.when(pl.col("n") > NAMES_SHOWN).then(listed + more).otherwise(listed),
     )
