@@ -119,7 +119,7 @@ def run_callset(
     annotate: bool = False,
     on_wait: Callable[[str], None] | None = None,
 ) -> RunOutcome:
-    """All four assets of the callset, in this process; or the wait for the run that is at it already.
+    """The assets that make the callset searchable, in this process; or the wait for the run that is at it already.
 
     annotate: the alleles that matter are explained too, and loaded, in the same run. Progress goes to control.progress.
     A callset that is done is returned as reused, unless `force`.

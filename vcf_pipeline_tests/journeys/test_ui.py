@@ -22,7 +22,16 @@ from vcf_pipeline_tests.programs import PATIENCE_SECONDS, ROOT, dagster_program,
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-ASSETS = ("parsed_variants", "triaged_variants", "lancedb_variants", "kuzu_variants")
+# With the rows that each shows of 72 records of which 5 are of tier 2 and none of tier 1.
+ASSETS = {
+    "parsed_variants": 72,
+    "triaged_variants": 72,
+    "lancedb_variants": 72,
+    "kuzu_variants": 72,
+    "ai_annotations": 5,
+    "lancedb_annotations": 5,
+    "kuzu_annotations": 5,
+}
 # No sandbox: containers run as root. The others keep the browser from speaking to anybody but us.
 CHROMIUM_FLAGS = [
     "--headless",
@@ -43,6 +52,9 @@ SHOWN = {
     "triaged_variants": ("dagster/row_count", "tiers", "label", "digest", "manifest", "note", "preview"),
     "lancedb_variants": ("dagster/row_count", "label", "digest", "scope", "store"),
     "kuzu_variants": ("dagster/row_count", "label", "digest", "scope", "store"),
+    "ai_annotations": ("dagster/row_count", "calls", "cost_usd", "label", "digest", "manifest", "note", "preview"),
+    "lancedb_annotations": ("dagster/row_count", "label", "digest", "embedder", "store"),
+    "kuzu_annotations": ("dagster/row_count", "label", "digest", "store"),
 }
 
 
@@ -127,7 +139,7 @@ def materialisation(page: Page, ui: str, asset: str, partition: str) -> Locator:
 
 
 def assert_shows_what_a_person_wants(page: Page, ui: str, home: Path, partition: str, assets: Iterable[str]) -> None:
-    """72 records without samples: the counts are those that `run` prints of the same file."""
+    """The counts are those that `run` prints of the same file."""
     from playwright.sync_api import expect
 
     for asset in assets:
@@ -135,7 +147,7 @@ def assert_shows_what_a_person_wants(page: Page, ui: str, home: Path, partition:
         for name in SHOWN[asset]:
             expect(shown.get_by_text(name, exact=True).first, f"{name} of {asset}").to_be_visible()
         text = shown.inner_text()
-        assert re.search(r"dagster/row_count\s+72\b", text), text
+        assert re.search(rf"dagster/row_count\s+{ASSETS[asset]}\b", text), text
         assert str(home) in text
         if asset == "parsed_variants":
             assert re.search(r"\b1 │█{20} 72\b", text), "the plot of variants per contig"
@@ -143,6 +155,10 @@ def assert_shows_what_a_person_wants(page: Page, ui: str, home: Path, partition:
         elif asset == "triaged_variants":
             assert re.search(r"tier\s+count\s+1\s+0\s+2\s+5\s+3\s+58\s+4\s+9\s+unknown\s+0\b", text), text
             assert "clinvar_pathogenic_weak" in text, "the preview"
+        elif asset == "ai_annotations":
+            assert re.search(r"calls\s+0\b", text), text
+            page.get_by_text("[Show Markdown]").last.click()
+            expect(page.locator("[role=dialog]").first, "the preview").to_contain_text("Congenital myasthenic syndrome")
 
 
 def test_all_assets_are_materialised_from_the_lineage_page(ui, daemon, page, clinvar):
