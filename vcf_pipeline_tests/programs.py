@@ -156,3 +156,16 @@ def states(home: Path, tenant: str = "default") -> dict[str, str]:
 
     with Control(load_settings({}, home=home)) as control:
         return {str(one.key): one.state for one in control.ledger.callsets(tenant) if one.state != "forgotten"}
+
+
+def is_explained(home: Path, partition: str) -> bool:
+    """Whether what follows a callset of the stream has ended too: its alleles explained and loaded."""
+    from vcf_pipeline.adapters.ledger.ledger import open_ledger
+    from vcf_pipeline.domain.identity import PartitionKey
+
+    ledger = open_ledger(f"sqlite:///{home / 'ledger.sqlite'}")
+    try:
+        asked = ledger.analysis(PartitionKey.parse(partition))
+    finally:
+        ledger.close()
+    return asked is not None and asked.state == "done"

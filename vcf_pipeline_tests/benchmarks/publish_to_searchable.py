@@ -17,7 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vcf_pipeline_tests.programs import ROOT, dagster_daemon, dagster_exports, states, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import (
+    ROOT,
+    dagster_daemon,
+    dagster_exports,
+    is_explained,
+    states,
+    vcf_pipeline,
+    wait_until,
+)
 
 SOURCE = ROOT / "vcf_pipeline_tests" / "data" / "slivar__ashk-trio.vcf.gz"
 QUIET_SECONDS = 6.0
@@ -64,19 +72,6 @@ def timeline(instance: Any, partition: str, began: float, published: float, done
         spent[phase] = max(0.0, moments[phase] - last)
         last = max(last, moments[phase])
     return spent
-
-
-def is_explained(home: Path, partition: str) -> bool:
-    """Whether what follows a callset of the stream has ended too: its alleles explained and loaded."""
-    from vcf_pipeline.adapters.ledger.ledger import open_ledger
-    from vcf_pipeline.domain.identity import PartitionKey
-
-    ledger = open_ledger(f"sqlite:///{home / 'ledger.sqlite'}")
-    try:
-        found = ledger.analysis(PartitionKey.parse(partition))
-    finally:
-        ledger.close()
-    return found is not None and found.state == "done"
 
 
 def measure(records: int, times: int, source: Path) -> list[dict[str, float]]:
