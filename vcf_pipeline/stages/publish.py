@@ -230,28 +230,31 @@ class _Publication:
     def _send_batches(
         self, reader: BatchSource, encoder: ChunkEncoder, state: PublishState, publisher: Publisher
     ) -> None:
-        for batch in _read_ahead(self._digested(reader.batches())):
-            self.records += batch.n_records
-            self.alleles += batch.variants.height
-            self.rejected += batch.rejects.height
-            stamp = _milliseconds(self.now())
-            for envelope in encoder.batch(batch, stamp):
-                self._send(envelope, state, publisher)
-            if self.progress is not None:
-                self.progress(*reader.progress(), self.records)
+        # A batch is added to the digest while it is encoded and the next is read: reading, encoding and hashing take
+        # about as long as one another, and most of it outside the interpreter's lock.
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as adding:
+            for batch in _read_ahead(reader.batches()):
+                added = adding.submit(self._add, batch)
+                self.records += batch.n_records
+                self.alleles += batch.variants.height
+                self.rejected += batch.rejects.height
+                stamp = _milliseconds(self.now())
+                for envelope in encoder.batch(batch, stamp):
+                    self._send(envelope, state, publisher)
+                added.result()
+                if self.progress is not None:
+                    self.progress(*reader.progress(), self.records)
 
-    def _digested(self, batches: Iterator[ParsedBatch]) -> Iterator[ParsedBatch]:
-        """The same, each in the digest: in the thread that reads, since encoding is the longer half."""
-        for batch in batches:
-            for table, rows in (
-                ("variants", batch.variants),
-                ("genotypes", batch.genotypes),
-                ("consequences", batch.consequences),
-                ("rejects", batch.rejects),
-            ):
-                if rows is not None:
-                    self.digest.add(table, rows)
-            yield batch
+    def _add(self, batch: ParsedBatch) -> None:
+        """To the digest."""
+        for table, rows in (
+            ("variants", batch.variants),
+            ("genotypes", batch.genotypes),
+            ("consequences", batch.consequences),
+            ("rejects", batch.rejects),
+        ):
+            if rows is not None:
+                self.digest.add(table, rows)
 
     def _send(self, envelope: Envelope, state: PublishState, publisher: Publisher) -> None:
         known = state.acknowledged_hash(envelope.seq)
