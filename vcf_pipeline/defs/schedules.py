@@ -9,7 +9,7 @@ from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.defs.jobs import ANNOTATION_ASSETS, CALLSET_ASSETS, vcf_batch
 from vcf_pipeline.defs.partitions import missing_partitions
 from vcf_pipeline.defs.runs_in_progress import partitions_in_progress
-from vcf_pipeline.domain.errors import InputRefused
+from vcf_pipeline.domain.errors import InputRefused, PermanentError
 from vcf_pipeline.domain.stream.run_plan import CORRELATION_TAG, PATH_TAG
 from vcf_pipeline.wiring import Control
 
@@ -68,7 +68,7 @@ def backfill_schedule(
     context: dg.ScheduleEvaluationContext, control: dg.ResourceParam[Control]
 ) -> list[dg.RunRequest] | dg.SkipReason:
     from vcf_pipeline.stages.annotate import is_annotated
-    from vcf_pipeline.stages.complete import stale_annotations, stale_assets
+    from vcf_pipeline.stages.complete import stale_assets
 
     in_progress = partitions_in_progress(context.instance, context.instance.get_dynamic_partitions("callsets"))
     night = context.scheduled_execution_time.date().isoformat()
@@ -81,7 +81,20 @@ def backfill_schedule(
         stale = stale_assets(callset, ledger=control.ledger, tables=control.tables, thresholds=thresholds)
         # a re-triage makes annotations stale in the same run; where there are none, nobody asked for them
         annotated = is_annotated(callset.key, control.tables)
-        old = annotated and stale_annotations(
+        if stale or (annotated and _are_annotations_old(context, control, callset)):
+            wanted = [*CALLSET_ASSETS, *(ANNOTATION_ASSETS if annotated else ())]
+            requests.append(_request(context.instance, callset, f"backfill/{night}", wanted))
+    return requests or dg.SkipReason(f"Nothing to do for {len(living)} callsets.")
+
+
+def _are_annotations_old(context: dg.ScheduleEvaluationContext, control: Control, callset: Callset) -> bool:
+    """False, and a line in the tick's log, where the settings of whoever explains or makes vectors cannot be used:
+    that is for a person to mend, and no reason to leave the other callsets as they are.
+    """
+    from vcf_pipeline.stages.complete import stale_annotations
+
+    try:
+        stale = stale_annotations(
             callset.key,
             ledger=control.ledger,
             tables=control.tables,
@@ -89,10 +102,10 @@ def backfill_schedule(
             embedder_name=control.embedder(callset.tenant).name,
             at=context.scheduled_execution_time.timestamp(),
         )
-        if stale or old:
-            wanted = [*CALLSET_ASSETS, *(ANNOTATION_ASSETS if annotated else ())]
-            requests.append(_request(context.instance, callset, f"backfill/{night}", wanted))
-    return requests or dg.SkipReason(f"Nothing to do for {len(living)} callsets.")
+    except PermanentError as problem:
+        context.log.error(str(problem))
+        return False
+    return bool(stale)
 
 
 def _request(

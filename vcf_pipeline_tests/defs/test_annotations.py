@@ -17,6 +17,7 @@ from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.cursor import Cursor
 from vcf_pipeline.domain.stream.envelope import Envelope, decode
 from vcf_pipeline.domain.stream.topics import ANALYSIS_REQUESTS, ANALYSIS_RESULTS, DATABASE_WRITES, DEAD_LETTERS
+from vcf_pipeline.settings import load_settings
 from vcf_pipeline_tests.defs.conftest import Desk
 from vcf_pipeline_tests.stages.annotating import PATHOGENIC, vcf
 from vcf_pipeline_tests.stages.published import published
@@ -255,6 +256,19 @@ def test_the_nightly_backfill_refreshes_annotations_where_there_are_some_already
     result = desk.run(again, "vcf_batch")
     assert result.success
     assert desk.scheduled("backfill_schedule", night + 3 * 86_400) == []
+
+
+def test_a_model_of_vectors_without_a_price_keeps_no_callset_from_its_backfill(
+    disk_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = disk_desk
+    stream(desk)
+    assert desk.run(one_request(desk, "analysis_request_sensor"), "annotations_job").success
+    never = desk.publish(4)
+    desk.tick("callset_sensor")
+    unpriced = {"VCF_PIPELINE_EMBEDDER__NAME": "openai", "VCF_PIPELINE_OPENAI__EMBEDDING_MODEL": "of-nobody"}
+    monkeypatch.setattr(desk.control, "settings", load_settings(unpriced, home=desk.control.home))
+    assert [one.partition_key for one in desk.scheduled("backfill_schedule", 1_795_000_000.0)] == [never]
 
 
 def test_the_operators_see_counts_costs_and_the_first_explanations(desk: Desk, announced: str) -> None:
