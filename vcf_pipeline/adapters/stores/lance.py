@@ -5,7 +5,9 @@ Not here: what is in a table (lancedb_variants.py, lancedb_annotations.py).
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,13 +22,36 @@ T = TypeVar("T")
 FOLDER = "_lancedb"
 OLD_VERSIONS_KEPT = timedelta(hours=1)  # longer than any query; a reader's snapshot must not lose its files
 _ATTEMPTS = 12
+_REST_CLIENT = "lance_namespace_urllib3_client"
+"""What lancedb imports for catalogues that are reached by HTTP: its hundreds of checked methods take 1.3 s to make, two
+thirds of the whole import, and a database in a folder calls none of them.
+"""
 
 
 def connect(folder: Path) -> Any:
     """The database in a folder; tables are its sub-folders."""
+    _import_later(_REST_CLIENT)
     import lancedb
 
     return lancedb.connect(folder)
+
+
+def _import_later(name: str) -> None:
+    """Put a package in its place that executes itself when first asked for a name; its submodules are found as ever."""
+    spec = importlib.util.find_spec(name) if name not in sys.modules else None
+    if spec is None or spec.loader is None:
+        return
+    loader, package = spec.loader, importlib.util.module_from_spec(spec)
+
+    def executed(attribute: str) -> Any:
+        if attribute.startswith("__"):  # of whoever looks through all modules, and wants none of this one's
+            raise AttributeError(attribute)
+        vars(package).pop("__getattr__", None)
+        loader.exec_module(package)
+        return getattr(package, attribute)
+
+    vars(package)["__getattr__"] = executed
+    sys.modules[name] = package
 
 
 def open_or_none(folder: Path, name: str) -> Any | None:
