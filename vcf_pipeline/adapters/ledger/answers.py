@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vcf_pipeline.adapters.ledger import schema
 from vcf_pipeline.adapters.ledger.database import Database
@@ -34,13 +34,16 @@ _ADD_HITS = (
 )
 
 
-def _upsert(insert: Any) -> Any:
+@cache
+def _upsert(dialect: str) -> Any:
+    """Made once; only the dialect in use is imported, the other costs every process a twentieth of a second."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
     made = insert(_TABLE)
     replaced = {column.name: made.excluded[column.name] for column in _TABLE.c if column.name not in _KEY}
     return made.on_conflict_do_update(index_elements=list(_KEY), set_=replaced)
-
-
-_UPSERTS = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def store_answers(connection: sa.Connection, bought: Sequence[Bought], now: floa
         for one in bought
     }
     if rows:
-        connection.execute(_UPSERTS[connection.dialect.name], list(rows.values()))
+        connection.execute(_upsert(connection.dialect.name), list(rows.values()))
 
 
 def add_hits(connection: sa.Connection, found: dict[tuple[str, str, str, str], int], now: float) -> None:
