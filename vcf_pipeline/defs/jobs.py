@@ -11,6 +11,9 @@ CALLSET_ASSETS = ("parsed_variants", "triaged_variants", "lancedb_variants", "ku
 ANNOTATION_ASSETS = ("ai_annotations", "lancedb_annotations", "kuzu_annotations")
 """Of the groups `annotations` and `annotation_stores`: what a run does only where it is asked to explain."""
 
+_AFTER_CALLSETS = {"dagster/priority": "-1"}
+"""Of runs that wait in the queue, those that make a callset searchable go first: people wait for these."""
+
 vcf_batch = dg.define_asset_job(
     "vcf_batch",
     selection=dg.AssetSelection.groups("variants", "stores", "annotations", "annotation_stores"),
@@ -28,14 +31,14 @@ variants_job = dg.define_asset_job(
 annotations_job = dg.define_asset_job(
     "annotations_job",
     selection=dg.AssetSelection.groups("annotations"),
-    tags={PATH_TAG: "stream"},
+    tags={PATH_TAG: "stream", **_AFTER_CALLSETS},
     description="What analysis_request_sensor starts: the alleles that matter are explained.",
 )
 
 annotation_loads_job = dg.define_asset_job(
     "annotation_loads_job",
     selection=dg.AssetSelection.groups("annotation_stores"),
-    tags={PATH_TAG: "stream"},
+    tags={PATH_TAG: "stream", **_AFTER_CALLSETS},
     description="What database_write_sensor starts: explained alleles go into both stores.",
 )
 

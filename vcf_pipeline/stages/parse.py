@@ -158,12 +158,11 @@ def _write(writer: TableWriter, batch: ParsedBatch, callset: Callset) -> None:
     ids = row_ids(
         callset.tenant, callset.callset_id, variants["record_no"].to_numpy(), variants["alt_index"].to_numpy()
     )
-    # A frame of its own: the batch is being counted by the other thread.
+    # Frames of their own: the batch is being counted by the other thread (ParsedBatch.own_frames).
     writer.write("variants", variants.select(ids.alias("row_id"), pl.all()))
-    if batch.genotypes is not None:
-        writer.write("genotypes", batch.genotypes)
-    writer.write("consequences", batch.consequences)
-    writer.write("rejects", batch.rejects)
+    for name, rows in batch.own_frames().items():
+        if name != "variants":
+            writer.write(name, rows)
 
 
 def _verify(tally: _Tally, writer: TableWriter, digest: str, announced: str | None, *, where: str) -> None:

@@ -7,13 +7,15 @@ stopped publication leaves for its resume (publish_state.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+import polars as pl
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
 from vcf_pipeline.adapters.broker.publisher import Publisher
@@ -234,7 +236,7 @@ class _Publication:
         # about as long as one another, and most of it outside the interpreter's lock.
         with ThreadPoolExecutor(1, thread_name_prefix="digest") as adding:
             for batch in _read_ahead(reader.batches()):
-                added = adding.submit(self._add, batch)
+                added = adding.submit(self._add, batch.own_frames())
                 self.records += batch.n_records
                 self.alleles += batch.variants.height
                 self.rejected += batch.rejects.height
@@ -245,16 +247,10 @@ class _Publication:
                 if self.progress is not None:
                     self.progress(*reader.progress(), self.records)
 
-    def _add(self, batch: ParsedBatch) -> None:
+    def _add(self, tables: Mapping[str, pl.DataFrame]) -> None:
         """To the digest."""
-        for table, rows in (
-            ("variants", batch.variants),
-            ("genotypes", batch.genotypes),
-            ("consequences", batch.consequences),
-            ("rejects", batch.rejects),
-        ):
-            if rows is not None:
-                self.digest.add(table, rows)
+        for table, rows in tables.items():
+            self.digest.add(table, rows)
 
     def _send(self, envelope: Envelope, state: PublishState, publisher: Publisher) -> None:
         known = state.acknowledged_hash(envelope.seq)

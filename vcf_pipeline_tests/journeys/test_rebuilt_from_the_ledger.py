@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from vcf_pipeline_tests.programs import callsets, dagster_daemon, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import callsets, dagster_daemon, is_explained, vcf_pipeline, wait_until
 
 OURS = {"data", "log", "publish", "inbox"}
 
@@ -89,6 +89,10 @@ def test_it_comes_back_as_often_as_it_is_lost(home: Path, trio: Path, clinvar: P
         wait_until(
             lambda: [record["state"] for record in callsets(home).values()] == ["done", "done"],
             f"both done by the daemon; see {log}",
+        )
+        wait_until(
+            lambda: all(is_explained(home, partition) for partition in callsets(home)),
+            f"both explained by the daemon; see {log}",
         )
     for _ in range(3):
         rebuild_and_compare(home, log)

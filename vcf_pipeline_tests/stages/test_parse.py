@@ -12,14 +12,14 @@ import pytest
 
 from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
-from vcf_pipeline.adapters.tables import Tables
+from vcf_pipeline.adapters.tables import Tables, TableWriter
 from vcf_pipeline.adapters.vcf_files.reader import open_reader
 from vcf_pipeline.domain.errors import PermanentError, StreamBroken, Superseded, Truncated
 from vcf_pipeline.domain.row_ids import row_ids
 from vcf_pipeline.domain.tables.digest import TableDigest
 from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
-from vcf_pipeline.stages.parse import ParseReport, is_current, parse_callset
+from vcf_pipeline.stages.parse import ParseReport, _Tally, is_current, parse_callset
 from vcf_pipeline.stages.register import register_callset
 from vcf_pipeline_tests.vcf_text import header_text, record
 
@@ -98,6 +98,27 @@ class Changed:
     def batches(self) -> Iterator[ParsedBatch]:
         for number, batch in enumerate(self._reader.batches()):
             yield self._change(number, batch)
+
+
+def test_no_frame_is_in_two_threads_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that ask one frame for different things may wait for each other for good."""
+    world = World(tmp_path)
+    counted, written = [], []
+    add, write = _Tally.add, TableWriter.write
+
+    def noted_batch(tally: _Tally, batch: ParsedBatch) -> None:
+        counted.extend([batch.variants, batch.genotypes, batch.consequences, batch.rejects])
+        add(tally, batch)
+
+    def noted_rows(writer: TableWriter, table: str, rows: pl.DataFrame) -> None:
+        written.append(rows)
+        write(writer, table, rows)
+
+    monkeypatch.setattr(_Tally, "add", noted_batch)
+    monkeypatch.setattr(TableWriter, "write", noted_rows)
+    assert world.parse().manifest.rejected == 1
+    assert len(written) == len(counted) > 4
+    assert not {id(rows) for rows in written} & {id(rows) for rows in counted}
 
 
 def test_every_record_is_a_row_or_a_reject_and_the_manifest_says_all(world: World) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
@@ -16,7 +17,10 @@ from vcf_pipeline.domain.errors import BrokerUnavailable, NotFound, TooManyRejec
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement
+from vcf_pipeline.domain.stream.chunks import ChunkEncoder
 from vcf_pipeline.domain.stream.topics import variants_topic
+from vcf_pipeline.domain.tables.digest import TableDigest
+from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.stages import publish_state
 from vcf_pipeline.testing.scripted_broker import DIES, PAUSES, WORKS, ScriptedBroker
 from vcf_pipeline_tests.stages.published import SMALL_BLOCKS, announcements, made_vcf, published
@@ -56,6 +60,26 @@ def test_a_file_is_sent_then_announced_with_what_was_counted(tmp_path: Path, coo
     assert [segment.to_dict() for segment in announced.segments] == report.segments
     json.dumps(report.segments)
     assert list((tmp_path / "publish").iterdir()) == []
+
+
+def test_no_frame_is_in_two_threads_at_once(tmp_path: Path, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch):
+    """Two threads that ask one frame wait for each other for good, once in thirty publications."""
+    encoded, hashed = [], []
+    encode, add = ChunkEncoder.batch, TableDigest.add
+
+    def noted_batch(encoder: ChunkEncoder, batch: ParsedBatch, ts: int) -> Iterator[frame.Envelope]:
+        encoded.extend([batch.variants, batch.genotypes, batch.consequences, batch.rejects])
+        return encode(encoder, batch, ts)
+
+    def noted_rows(digest: TableDigest, table: str, rows: pl.DataFrame) -> None:
+        hashed.append(rows)
+        add(digest, table, rows)
+
+    monkeypatch.setattr(ChunkEncoder, "batch", noted_batch)
+    monkeypatch.setattr(TableDigest, "add", noted_rows)
+    published(made_vcf(tmp_path, records=1500, broken=2), coordinator, tmp_path, settings=SMALL_BLOCKS)
+    assert len(hashed) == len([rows for rows in encoded if rows is not None]) > 4
+    assert not {id(rows) for rows in hashed} & {id(rows) for rows in encoded}
 
 
 def test_a_file_with_too_many_rejects_is_never_announced_and_leaves_nothing_to_resume(
