@@ -297,3 +297,9 @@ def test_links_between_pages_lead_somewhere():
         for page, target in links
         if "://" not in target and not (page.parent / target).exists()
     ] == []
+
+
+@pytest.mark.xdist_group("house")
+def test_a_group_of_tests_stays_on_one_worker(request: pytest.FixtureRequest):
+    """pytest-xdist groups by what it puts behind a test's id; a pytest that does not let it starts a daemon a worker."""
+    assert request.node.nodeid.endswith("@house") == ("PYTEST_XDIST_WORKER" in os.environ)
