@@ -301,5 +301,5 @@ def test_links_between_pages_lead_somewhere():
 
 @pytest.mark.xdist_group("house")
 def test_a_group_of_tests_stays_on_one_worker(request: pytest.FixtureRequest):
-    """pytest-xdist groups by what it puts behind a test's id; a pytest that does not let it starts a daemon a worker."""
+    """It groups by what it puts behind a test's id; under a pytest that does not let it, each starts a daemon."""
     assert request.node.nodeid.endswith("@house") == ("PYTEST_XDIST_WORKER" in os.environ)
