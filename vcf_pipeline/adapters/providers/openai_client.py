@@ -99,10 +99,12 @@ class OpenAiClient:
     async def _place(self) -> int:
         """Which of the clients takes one more call; counted there."""
         async with self._opening:
-            at = next((at for at, calls in enumerate(self._under_way) if calls < CALLS_A_CLIENT), len(self._clients))
-            if at == len(self._clients):
-                self._clients.append(await asyncio.to_thread(self._connected))
+            if all(calls >= CALLS_A_CLIENT for calls in self._under_way):
+                made = await asyncio.to_thread(self._connected)
+                self._clients.append(made)
                 self._under_way.append(0)
+            # looked for after the wait, in which calls have ended or all clients were closed
+            at = next(at for at, calls in enumerate(self._under_way) if calls < CALLS_A_CLIENT)
             self._under_way[at] += 1
             return at
 
