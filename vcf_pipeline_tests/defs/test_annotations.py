@@ -12,6 +12,7 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import RemoteInstigatorOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
 
+from vcf_pipeline.definitions import definitions
 from vcf_pipeline.domain.errors import StoreUnavailable
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.cursor import Cursor
@@ -256,6 +257,18 @@ def test_the_nightly_backfill_refreshes_annotations_where_there_are_some_already
     result = desk.run(again, "vcf_batch")
     assert result.success
     assert desk.scheduled("backfill_schedule", night + 3 * 86_400) == []
+
+
+def test_in_the_queue_explanations_come_after_what_makes_a_callset_searchable(desk: Desk, announced: str) -> None:
+    def priority(job: str, request: dg.RunRequest) -> int:
+        tags = {**definitions.resolve_job_def(job).tags, **request.tags}
+        return int(tags.get("dagster/priority", "0"))
+
+    explaining = one_request(desk, "analysis_request_sensor")
+    desk.publish(5)
+    callset = one_request(desk, "callset_sensor")
+    assert priority("annotations_job", explaining) < priority("variants_job", callset)
+    assert priority("annotation_loads_job", explaining) < priority("variants_job", callset)
 
 
 def test_a_model_of_vectors_without_a_price_keeps_no_callset_from_its_backfill(
