@@ -123,6 +123,16 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 @pytest.fixture
+def disk_desk(tmp_path: Path) -> Iterator[Desk]:
+    """With an instance on the disk: schedules and the states of sensors need one. It tells nobody of its runs."""
+    silent = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=silent) as instance:
+        desk = Desk(instance, tmp_path)
+        yield desk
+        desk.close()
+
+
+@pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """reconcile_sensor finds every backoff over."""
     monkeypatch.setattr(reconcile, "time", SimpleNamespace(time=lambda: time.time() + 3600))

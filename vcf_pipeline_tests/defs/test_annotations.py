@@ -29,15 +29,6 @@ STORES = ["kuzu_annotations", "lancedb_annotations"]
 
 
 @pytest.fixture
-def disk_desk(tmp_path: Path) -> Iterator[Desk]:
-    """With an instance on the disk: schedules and the states of sensors need one."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        desk = Desk(instance, tmp_path)
-        yield desk
-        desk.close()
-
-
-@pytest.fixture
 def announced(desk: Desk) -> str:
     """A published file with two alleles to explain, whose tables and stores are done; its partition."""
     return stream(desk)

@@ -6,10 +6,8 @@ import gzip
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from vcf_pipeline.domain.identity import PartitionKey
@@ -26,12 +24,8 @@ NOW = time.time()
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """With an instance on the disk: a schedule is given an address of one, not the instance."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        desk = Desk(instance, tmp_path)
-        yield desk
-        desk.close()
+def desk(disk_desk: Desk) -> Desk:
+    return disk_desk
 
 
 def put(desk: Desk, name: str, source: str | bytes, age: float = 60) -> Path:
