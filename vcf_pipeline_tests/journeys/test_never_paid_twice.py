@@ -40,17 +40,25 @@ def test_killed_at_any_moment_no_completed_answer_is_bought_again(tmp_path: Path
     chance = random.Random(6)
     home, told = tmp_path / "home", Counter()
     with FakeProviders() as fake:
-        fake.script("openai", always=Act(latency_s=0.03))
+        act = Act(latency_s=0.03)
         settings = fake.settings("openai") | {"VCF_PIPELINE_OPENAI__CONCURRENCY": "3"}
         for number in range(kills):
+            more = chance.randint(1, max(variants // kills - 2, 1))
+            enough = fake.answers() + more
+            # the calls after a few more wait at the provider, so that no kill comes too late on a busy machine
+            fake.script(
+                "openai",
+                *[act] * min(more + chance.randint(0, 3), variants - 1 - fake.answers()),
+                always=Act(hang=True),
+            )
             child = start_explaining(home, 1, variants, settings)
-            enough = fake.answers() + chance.randint(1, max(variants // kills - 2, 1))
             wait_until(lambda least=enough: fake.answers() >= least, "answers", COMPLETE_S)
             time.sleep(chance.uniform(0, 0.05))
             kill_group(child)
             assert child.stdout is not None
             told.update(line.split()[0] for line in child.stdout if line.endswith("\n") and "annotated" in line)
             assert fake.answers() < variants, f"kill {number} came too late"
+        fake.script("openai", always=act)
         killed_at = time.time()
         child = start_explaining(home, 1, variants, settings)
         out, _ = child.communicate(timeout=COMPLETE_S)
