@@ -12,10 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
+
+from pytest import MonkeyPatch
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -71,6 +74,28 @@ def vcf_pipeline(
     ended = Ended(done.returncode, done.stdout, done.stderr)
     assert not check or ended.code == 0, f"{words} ended with {ended.code}\n{ended.out}\n{ended.err}"
     return ended
+
+
+def answered(home: Path, *words: str | Path) -> list[dict[str, Any]]:
+    """What a verb that reads prints with --json, asked in this process.
+
+    A new interpreter for each question takes seconds from the cores on which a daemon is watched.
+    """
+    from vcf_pipeline.cli.app import main
+
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    out, err = StringIO(), StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(err), MonkeyPatch.context() as patch:
+            for name in os.environ.keys() - environment(home).keys():
+                patch.delenv(name)
+            patch.setenv("VCF_PIPELINE_HOME", str(home))
+            code = main([*map(str, words), "--json"])
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    assert code == 0, f"{words} ended with {code}\n{out.getvalue()}\n{err.getvalue()}"
+    return Ended(code, out.getvalue(), err.getvalue()).records
 
 
 def start(home: Path, *words: str | Path, **more: str) -> subprocess.Popen[str]:
@@ -146,7 +171,7 @@ def dagster_program(
 
 def callsets(home: Path) -> dict[str, dict[str, Any]]:
     """By partition key, as `callsets list --json` has them."""
-    return {record["partition"]: record for record in vcf_pipeline(home, "callsets", "list", "--json").records}
+    return {record["partition"]: record for record in answered(home, "callsets", "list")}
 
 
 def states(home: Path, tenant: str = "default") -> dict[str, str]:

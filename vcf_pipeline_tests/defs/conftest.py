@@ -114,6 +114,12 @@ class Desk:
         self.control.close()
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that failed for a while is tried again as often as ever, without the seconds in between."""
+    monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt_num: 0)
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     with dg.DagsterInstance.ephemeral() as instance:

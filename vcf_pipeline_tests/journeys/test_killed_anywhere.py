@@ -22,7 +22,7 @@ from vcf_pipeline.domain.query import VariantQuery
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.journeys.conftest import Running
-from vcf_pipeline_tests.programs import kill_group, start, states, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import answered, kill_group, start, states, vcf_pipeline, wait_until
 
 SEED = 20261123
 # A retry that had to wait for a dead holder's lease would take 15 s longer.
@@ -32,13 +32,13 @@ Undisturbed = tuple[dict[str, Any], float, int]
 
 def everything(home: Path, tenant: str = "default") -> dict[str, Any]:
     """All that a person can get out of a tenant's only callset, without what names the tenant or one attempt."""
-    of_tenant = ("--tenant", tenant, "--json")
-    shown = vcf_pipeline(home, "query", "variants", "--limit", "100000", *of_tenant).records
-    (callset,) = vcf_pipeline(home, "callsets", "list", *of_tenant).records
+    of_tenant = ("--tenant", tenant)
+    shown = answered(home, "query", "variants", "--limit", "100000", *of_tenant)
+    (callset,) = answered(home, "callsets", "list", *of_tenant)
     return {
         "rows": sorted(str(sorted((name, str(value)) for name, value in row.items())) for row in shown),
         "callset": {name: callset[name] for name in ("label", "state", "digest", "records", "alleles")},
-        "stores": vcf_pipeline(home, "callsets", "show", callset["partition"], *of_tenant).records[0]["stores"],
+        "stores": answered(home, "callsets", "show", callset["partition"], *of_tenant)[0]["stores"],
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,9 +16,36 @@ from vcf_pipeline.adapters.ledger import schema
 from vcf_pipeline.testing.fake_providers import Act, FakeProviders
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.adapters.providers.explaining import control_of, start_explaining, tasks
-from vcf_pipeline_tests.programs import kill_group, wait_until
+from vcf_pipeline_tests.programs import ROOT, environment, kill_group, wait_until
 
 COMPLETE_S = 240.0
+BREAKING = """
+import contextlib, sys
+from pathlib import Path
+from vcf_pipeline.adapters.ledger.database import Database
+from vcf_pipeline.domain.errors import StoreUnavailable
+from vcf_pipeline_tests.adapters.providers.explaining import control_of, tasks
+whole, left = Database.writing, int(sys.argv[2])
+
+@contextlib.contextmanager
+def writing(database):
+    global left
+    with whole(database) as connection:
+        yield connection
+        left -= 1
+        if left < 0:
+            raise StoreUnavailable(where="ledger", expected="room", got="a full disk")
+
+with control_of(Path(sys.argv[1]), dict(named.split("=", 1) for named in sys.argv[4:])) as control:
+    control.ledger.usage()
+    Database.writing = writing
+    said = 0
+    try:
+        for one in control.explainer.explain("default", "0" * 16, tasks(int(sys.argv[3]))):
+            said += 1
+    except StoreUnavailable as error:
+        print(said, error.code, flush=True)
+"""
 
 
 def bought(control: Control) -> tuple[Counter[str], list[sa.Row]]:
@@ -75,6 +104,36 @@ def test_killed_at_any_moment_no_completed_answer_is_bought_again(tmp_path: Path
     assert len(unknown) <= 3 * kills
     # every answer that left the provider is either paid for in the books or counted as perhaps paid
     assert variants <= fake.answers() <= variants + len(unknown)
+
+
+@pytest.mark.parametrize("commits", [0, 8])
+def test_with_books_that_break_nothing_more_is_asked_and_what_they_hold_is_not_bought_again(
+    tmp_path: Path, commits: int
+) -> None:
+    home, variants, at_a_time = tmp_path / "home", 40, 3
+    with FakeProviders() as fake:
+        fake.script("openai", always=Act(latency_s=0.02))
+        settings = fake.settings("openai") | {"VCF_PIPELINE_OPENAI__CONCURRENCY": str(at_a_time)}
+        words = [home, commits, variants, *(f"{name}={value}" for name, value in settings.items())]
+        ended = subprocess.run(
+            [sys.executable, "-c", BREAKING, *map(str, words)],
+            cwd=ROOT, env=environment(home), capture_output=True, text=True, timeout=COMPLETE_S, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        said, code = ended.stdout.split()
+        assert code == "STORE_UNAVAILABLE"
+        before = fake.answers()
+        assert before <= int(said) + at_a_time < variants
+        child = start_explaining(home, 1, variants, settings)
+        out, _ = child.communicate(timeout=COMPLETE_S)
+        assert Counter(line.split()[1] for line in out.splitlines()) == {"annotated": variants}
+        with control_of(home, settings) as control:
+            control.ledger.usage()
+            settled, calls = bought(control)
+    assert settled == Counter({task.brief.subject: 1 for task in tasks(variants)})
+    unknown = [call for call in calls if call.state == "unknown"]
+    assert variants <= fake.answers() <= variants + len(unknown)
+    assert len(unknown) <= at_a_time
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from vcf_pipeline_tests.programs import callsets, dagster_daemon, is_explained, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import answered, callsets, dagster_daemon, is_explained, vcf_pipeline, wait_until
 
 OURS = {"data", "log", "publish", "inbox"}
 
@@ -53,7 +53,7 @@ def ticks(home: Path) -> list[str]:
 
 
 def created(home: Path, partition: str) -> dict[str, str]:
-    shown = vcf_pipeline(home, "callsets", "show", partition, "--json").records[0]
+    shown = answered(home, "callsets", "show", partition)[0]
     return {asset: shown[asset]["created_at"] for asset in ("parsed_variants", "triaged_variants")} | shown["loads"]
 
 

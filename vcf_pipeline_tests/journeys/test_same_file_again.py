@@ -13,7 +13,7 @@ from vcf_pipeline.settings import load_settings
 from vcf_pipeline.stages.forget import forget_callset
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.journeys.conftest import Running
-from vcf_pipeline_tests.programs import Ended, start, states, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import Ended, answered, start, states, vcf_pipeline, wait_until
 
 
 class Tenant:
@@ -25,15 +25,18 @@ class Tenant:
     def __call__(self, *words: str | Path, check: bool = True) -> Ended:
         return vcf_pipeline(self.home, *words, "--tenant", self.name, "--json", check=check)
 
+    def asked(self, *words: str | Path) -> list[dict[str, Any]]:
+        return answered(self.home, *words, "--tenant", self.name)
+
     def done(self) -> dict[str, Any]:
         """The tenant's one callset, once it is searchable."""
         wait_until(lambda: "done" in states(self.home, self.name).values(), f"{self.name}: done; see {self.log}")
         (partition,) = states(self.home, self.name)
-        record: dict[str, Any] = self("callsets", "show", partition).records[0]
+        record: dict[str, Any] = self.asked("callsets", "show", partition)[0]
         return record
 
     def rows(self) -> int:
-        return len(self("query", "variants", "--limit", "100000").records)
+        return len(self.asked("query", "variants", "--limit", "100000"))
 
 
 def test_published_three_times_and_as_a_copy_it_is_one_callset_until_it_is_forgotten(
@@ -107,7 +110,7 @@ def test_forgotten_while_it_runs_the_run_ends_and_nothing_is_left(home: Path, tr
     assert "SUPERSEDED" in said or "UNKNOWN_PARTITION" in said
     assert "Traceback" not in said
     assert states(home) == {}
-    assert vcf_pipeline(home, "query", "variants", "--limit", "10", "--json").records == []
+    assert answered(home, "query", "variants", "--limit", "10") == []
     assert [path for path in (home / "data" / partition).rglob("*") if path.is_file()] == []
     again = vcf_pipeline(home, "run", trio, "--json").records[0]
     assert again["stores"] == {"lancedb": again["alleles"], "kuzu": again["alleles"]}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vcf_pipeline_tests.adapters.broker.real_brokers import Between
-from vcf_pipeline_tests.programs import dagster_daemon, states, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import answered, dagster_daemon, states, vcf_pipeline, wait_until
 
 
 @pytest.fixture(params=[pytest.param("iggy", marks=pytest.mark.acceptance), "kafka"])
@@ -33,7 +33,7 @@ def test_what_a_sender_publishes_is_found_by_a_query_of_control(between: Between
         wait_until(lambda: states(control).get(key) == "done", f"{key} done; see {tmp_path / 'daemon.log'}")
     assert not (sender / "ledger.sqlite").exists() or states(sender).get(key) != "done"
     (batch,) = vcf_pipeline(tmp_path / "batch", "run", trio, "--json").records
-    found = vcf_pipeline(control, "query", "variants", "--tier", "3", "--limit", "10000", "--json").records
+    found = answered(control, "query", "variants", "--tier", "3", "--limit", "10000")
     assert published["digest"] == batch["digest"]
     assert len(found) == batch["tiers"]["3"] > 0
 
@@ -54,5 +54,5 @@ def test_two_senders_and_two_daemons_make_one_result(between: Between, clinvar: 
         for home in controls:
             wait_until(lambda home=home: states(home).get(key) == "done", f"{key} done; see {home.parent}")
     for home in controls:
-        found = vcf_pipeline(home, "query", "variants", "--callset", key, "--limit", "10000", "--json").records
+        found = answered(home, "query", "variants", "--callset", key, "--limit", "10000")
         assert len(found) == records[0]["alleles"]

@@ -13,7 +13,7 @@ from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.journeys.conftest import Running
-from vcf_pipeline_tests.programs import is_explained, states, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import answered, is_explained, states, vcf_pipeline, wait_until
 
 TABLES = ("variants", "genotypes", "consequences", "rejects")
 PARITY_FILES = [
@@ -117,23 +117,22 @@ def test_any_block_size_gives_the_same_digest(corpus: Path, tmp_path: Path) -> N
 def test_a_daemons_sensors_take_a_published_callset_to_both_stores_and_explain_it(
     daemon: Running, clinvar: Path, tmp_path: Path
 ) -> None:
-    mine = ("--tenant", "streamed", "--json")
-    published = vcf_pipeline(daemon.home, "publish", clinvar, *mine).records[0]
+    mine = ("--tenant", "streamed")
+    published = vcf_pipeline(daemon.home, "publish", clinvar, *mine, "--json").records[0]
     partition = published["partition"]
     wait_until(
         lambda: states(daemon.home, "streamed") == {partition: "done"},
         f"the published callset done; see {daemon.log}",
     )
     home = tmp_path / "batch"
-    batch = vcf_pipeline(home, "run", clinvar, "--annotate", *mine).records[0]
-    (done,) = vcf_pipeline(daemon.home, "callsets", "list", *mine).records
+    batch = vcf_pipeline(home, "run", clinvar, "--annotate", *mine, "--json").records[0]
+    (done,) = answered(daemon.home, "callsets", "list", *mine)
     assert done["digest"] == batch["digest"] == published["digest"]
-    found = vcf_pipeline(daemon.home, "query", "variants", "--tier", "3", "--limit", "100", *mine).records
+    found = answered(daemon.home, "query", "variants", "--tier", "3", "--limit", "100", *mine)
     assert len(found) == batch["tiers"]["3"] > 0
     wait_until(lambda: is_explained(daemon.home, partition), f"what was published explained; see {daemon.log}")
     streamed, batched = (
-        vcf_pipeline(one, "query", "text", "congenital myasthenic syndrome", *mine).records
-        for one in (daemon.home, home)
+        answered(one, "query", "text", "congenital myasthenic syndrome", *mine) for one in (daemon.home, home)
     )
     assert streamed == batched != []
     assert (batch["annotations"]["annotated"], batch["annotations"]["calls"]) == (5, 0)

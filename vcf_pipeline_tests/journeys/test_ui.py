@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from vcf_pipeline_tests.journeys.conftest import Running
-from vcf_pipeline_tests.programs import PATIENCE_SECONDS, ROOT, dagster_program, vcf_pipeline, wait_until
+from vcf_pipeline_tests.programs import PATIENCE_SECONDS, ROOT, answered, dagster_program, vcf_pipeline, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -111,7 +111,7 @@ def registered(home: Path, file: Path, tenant: str) -> str:
 
 
 def state_of(home: Path, tenant: str) -> str:
-    (callset,) = vcf_pipeline(home, "callsets", "list", "--tenant", tenant, "--json").records
+    (callset,) = answered(home, "callsets", "list", "--tenant", tenant)
     return str(callset["state"])
 
 

