@@ -135,7 +135,10 @@ def main() -> None:
                 f"{found.read_back:,.0f}",
                 f"{found.wire:.2f}",
             )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file has room for all heads
+    console.print(table)
 
 
 if __name__ == "__main__":
