@@ -61,8 +61,9 @@ class OfCallset:
         self, control: Control, callset: Callset, run_id: str, *, is_last_try: bool, counts: bool
     ) -> Iterator[None]:
         with told_in_ledger(control, callset, is_last_try=is_last_try, counts=counts, run_id=run_id):
-            # One store has failed in this run and the other is loaded all the same: that is no news of the first.
-            if callset.run_id != run_id or callset.state not in ("failed", "refused"):
+            # One store has failed in this run and the other is loaded all the same: that is no news of the first. And
+            # what this run has found done, as it is after a kill that came late, stays so while it looks at the rest.
+            if callset.run_id != run_id or callset.state not in ("failed", "refused", "done"):
                 control.ledger.mark_running(callset.key, run_id, generation=callset.generation)
             yield
 

@@ -26,11 +26,6 @@ STAGES = [(parse, "parse_callset"), (triage, "triage_callset"), (load, "load_lan
 TOLD = {"where": "here", "expected": "this", "got": "that"}
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0)
-
-
 def failing(error: BaseException, seen: list[int]) -> Callable[..., Any]:
     def stage(*args: Any, **given: Any) -> Any:
         seen.append(1)

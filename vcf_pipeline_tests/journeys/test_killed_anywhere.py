@@ -172,6 +172,22 @@ def pid_of_the_run(home: Path, partition: str) -> int:
     return int(wait_until(look, "a run that the daemon started"))
 
 
+def has_nothing_left_to_run(home: Path, partition: str) -> bool:
+    """Whether every run of the partition has ended, and those that the daemon was to repeat have been repeated."""
+    with closing(sqlite3.connect(f"file:{home / 'history' / 'runs.db'}?mode=ro", uri=True)) as runs:
+        found = runs.execute(
+            "SELECT runs.status, wanted.value, given.run_id FROM runs "
+            "LEFT JOIN run_tags wanted ON wanted.run_id = runs.run_id AND wanted.key = 'dagster/will_retry' "
+            "LEFT JOIN run_tags given ON given.run_id = runs.run_id AND given.key = 'dagster/auto_retry_run_id' "
+            "WHERE runs.partition = ?",
+            [partition],
+        ).fetchall()
+    return all(
+        status in ("SUCCESS", "FAILURE", "CANCELED") and (wanted != "true" or given is not None)
+        for status, wanted, given in found
+    )
+
+
 # A dead run is noticed within 5 s, its successor dequeued within 1 s and started within some seconds; one that waited
 # for the dead one's lease would take 15 s more.
 DAEMON_AT_ONCE_SECONDS = 25.0
@@ -199,6 +215,8 @@ def kill_the_daemons_run_and_wait(
             took = time.monotonic() - began
     limit = beside.result() + DAEMON_AT_ONCE_SECONDS
     assert took <= limit, f"another run took {took:.1f} s, undisturbed beside it {beside.result():.1f} s"
+    # a kill between the callset's end and its run's leaves a run that is repeated all the same
+    wait_until(lambda: has_nothing_left_to_run(daemon.home, published["partition"]), f"runs ended; see {daemon.log}")
     assert everything(daemon.home, tenant) == expected
     assert half_states == []
     return was_alive, beside.result()
