@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 MOST_REPLY_CHARACTERS = 20_000
-CALLS_A_CLIENT = 16
-"""The library looks at every connection of a client before and after each call: many calls at a time are spread over
-several clients, else a quarter of a call's CPU time goes there.
-"""
 _ABOUT_US = frozenset({401, 402, 403, 404})
 _SURELY_FREE = frozenset({408, 409, 425, 429, 503, 529})
 
@@ -43,8 +39,7 @@ class OpenAiClient:
         self.embedding_model = embedding_model or self.profile.embedding_model
         self.address = base_url(self.profile, address)
         self._api_key = api_key
-        self._clients: list[AsyncOpenAI] = []
-        self._under_way: list[int] = []
+        self._client: AsyncOpenAI | None = None
         self._opening = asyncio.Lock()
         self.extra_bytes = len(json.dumps(self.profile.response_format or ""))
 
@@ -72,8 +67,8 @@ class OpenAiClient:
         return vectors, tokens
 
     async def close(self) -> None:
-        clients, self._clients, self._under_way = self._clients, [], []
-        for client in clients:
+        client, self._client = self._client, None
+        if client is not None:
             await client.close()
 
     async def _post(self, path: str, body: dict[str, Any], timeout_s: float) -> tuple[Any, int]:
@@ -82,8 +77,7 @@ class OpenAiClient:
         """
         if self.profile.needs_key and not self._api_key:
             raise self._refused(401, "no key is set")
-        at = await self._place()
-        client, under_way, began = self._clients[at], self._under_way, time.perf_counter()
+        client, began = await self._opened(), time.perf_counter()
         try:
             # the library's own bound is of each read; ours is of the whole answer, however slowly it trickles
             async with asyncio.timeout(timeout_s):
@@ -93,26 +87,20 @@ class OpenAiClient:
             raise self._unavailable(f"no answer within {timeout_s:g} s", may_be_billed=True) from None
         except Exception as error:
             raise self._mapped(error) from error
-        finally:
-            under_way[at] -= 1
 
-    async def _place(self) -> int:
-        """Which of the clients takes one more call; counted there."""
+    async def _opened(self) -> AsyncOpenAI:
         async with self._opening:
-            if all(calls >= CALLS_A_CLIENT for calls in self._under_way):
-                made = await asyncio.to_thread(self._connected)
-                self._clients.append(made)
-                self._under_way.append(0)
-            # looked for after the wait, in which calls have ended or all clients were closed
-            at = next(at for at, calls in enumerate(self._under_way) if calls < CALLS_A_CLIENT)
-            self._under_way[at] += 1
-            return at
+            if self._client is None:
+                # in a thread: the import costs more than a second of a loop that has calls under way
+                self._client = await asyncio.to_thread(self._made)
+            return self._client
 
-    def _connected(self) -> AsyncOpenAI:
-        # In a thread: the import costs more than a second of a loop that has calls under way.
-        from openai import AsyncOpenAI
+    def _made(self) -> AsyncOpenAI:
+        from openai import AsyncOpenAI, DefaultAioHttpClient
 
         return AsyncOpenAI(
+            # the library's own default looks at every connection around each call, and parses HTTP in Python
+            http_client=DefaultAioHttpClient(),
             # the library refuses an empty key, Ollama reads none
             api_key=self._api_key or self.name,
             base_url=self.address,
@@ -245,9 +233,12 @@ def _said(error: Any) -> str:
 
 def _is_before_sending(error: BaseException) -> bool:
     """Whether the connection was never made, so that no question can have left."""
-    causes: list[str] = []
+    causes: set[str] = set()
     at: BaseException | None = error
-    while at is not None and len(causes) < 8:
-        causes.append(type(at).__name__)
+    for _ in range(8):
+        if at is None:
+            break
+        causes.update(kind.__name__ for kind in type(at).__mro__)
         at = at.__cause__ or at.__context__
-    return bool({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"} & set(causes))
+    # aiohttp's names: what they are mapped to calls a server that hung up a time-out of connecting, too
+    return bool({"ClientConnectorError", "ConnectionTimeoutError", "UnsupportedProtocol"} & causes)
