@@ -11,9 +11,9 @@ import pytest
 from vcf_pipeline_tests.programs import BIN, ROOT, environment
 
 FILE = ROOT / "vcf_pipeline_tests" / "data" / "scout__643594.clinical.vcf.gz"
-# In CPU time of a second run, which a busy host stretches as it stretches the compiler: 1.4 to 2.1 of it, 3.3 before
-# kernels were compiled for one form of each argument alone.
-COMPILATION_RUNS = 2.75
+# In CPU time of a second run, which a slow or busy host stretches as it stretches the compiler: 1.4 to 2.1 were seen.
+# Twice as many compiled forms of the kernels, as there once were, would be above 3.
+COMPILATION_RUNS = 2.4
 
 
 def _cpu_seconds(home: Path, cache: Path) -> float:
@@ -33,7 +33,7 @@ def _cpu_seconds(home: Path, cache: Path) -> float:
 
 
 @pytest.mark.acceptance
-def test_a_first_run_compiles_its_kernels_in_less_time_than_three_more_would_take(tmp_path: Path) -> None:
+def test_a_first_run_compiles_its_kernels_in_little_more_time_than_two_runs_take(tmp_path: Path) -> None:
     cache = tmp_path / "kernels"
     first, second = (_cpu_seconds(tmp_path / name, cache) for name in ("first", "second"))
     assert first - second < COMPILATION_RUNS * second, (first, second)

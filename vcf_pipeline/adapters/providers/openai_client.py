@@ -240,5 +240,5 @@ def _is_before_sending(error: BaseException) -> bool:
             break
         causes.update(kind.__name__ for kind in type(at).__mro__)
         at = at.__cause__ or at.__context__
-    # aiohttp's names: what they are mapped to calls a server that hung up a time-out of connecting, too
+    # by aiohttp's own names: the library calls it a time-out of connecting, too, when a server hangs up on a question
     return bool({"ClientConnectorError", "ConnectionTimeoutError", "UnsupportedProtocol"} & causes)
