@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -281,11 +282,21 @@ def _summary(settings: Settings, record: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Done in {record['seconds']} s. Both are searchable until the next demo:"
     home = Call(home=settings.home)
+    if (line := activation()) is not None:
+        yield "  " + line
     yield "  " + home.command("query", "variants", "--tier", "1-3")
     yield "  " + home.command("query", "graph", "shared-genes")
     yield "  " + home.command("callsets", "list")
     yield "Your own file, in your own home:"
     yield "  " + Call().command("run", "YOUR.vcf.gz")
+
+
+def activation() -> str | None:
+    """What a person types so that this shell finds `vcf-pipeline`; None where it does, or where nothing is known."""
+    script = Path(sys.executable).parent / "activate"
+    if shutil.which("vcf-pipeline") is not None or not script.is_file():
+        return None
+    return shlex.join([".", str(script)])
 
 
 app = single_verb(demo)

@@ -126,7 +126,7 @@ def test_a_run_of_a_million_records_stays_within_its_limit(files: tuple[Path, Pa
 
 def test_publishing_ten_times_as_much_needs_no_more_memory(data: Path, tmp_path: Path) -> None:
     source = data / "scout__643594.clinical.vcf.gz"
-    few = repeated(source, tmp_path / "few.vcf.gz", 3_400)
-    many = repeated(source, tmp_path / "many.vcf.gz", 34_000)
+    few = repeated(source, tmp_path / "few.vcf.gz", 6_800)
+    many = repeated(source, tmp_path / "many.vcf.gz", 68_000)
     small, large = (peak_of("publish", file, tmp_path / f"home-{file.stem}") for file in (few, many))
     assert is_flat(small, large), f"{small / MEGABYTE:.0f} MB, then {large / MEGABYTE:.0f} MB"

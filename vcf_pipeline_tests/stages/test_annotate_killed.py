@@ -67,6 +67,7 @@ def killed_and_repeated(folder: Path, n_kills: int, n_alleles: int) -> None:
             deadline = time.monotonic() + 60
             while len(fake.received) < until and child.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.001)
+            assert child.poll() is None, "it ended before it was killed"
             child.send_signal(signal.SIGKILL)
             child.wait()
             assert made.tables.manifest(KEY.tenant, KEY.callset_id, "ai_annotations") is None
