@@ -33,7 +33,7 @@ demo: setup ## real VCFs by stream and by batch, equal results, and what is in t
 	@$(BIN)/vcf-pipeline demo
 
 test: check ## checks, then every quick test
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not acceptance and not chaos" $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup -m "not acceptance and not chaos" $(PYTEST_ARGS)
 
 check: setup ## ruff, mypy, the direction of imports, the rules of the house
 	$(BIN)/ruff check .
