@@ -14,7 +14,7 @@ from vcf_pipeline.defs.holder import fail_dead_runs
 from vcf_pipeline.defs.jobs import FOR_ANNOTATIONS, annotation_loads_job, annotations_job, variants_job
 from vcf_pipeline.defs.partitions import CALLSETS
 from vcf_pipeline.defs.reconcile_annotations import annotations_to_ask_for
-from vcf_pipeline.defs.runs_in_progress import partitions_in_progress, partitions_to_be_retried
+from vcf_pipeline.defs.runs_in_progress import lost_partitions, partitions_in_progress
 from vcf_pipeline.domain.errors import Superseded
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import RunPlanned, Standing, plan_reconcile
@@ -38,9 +38,13 @@ def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePa
         context.log.warning(f"Run {run_id}: its process is gone; reported as failed.")
     partitions = context.instance.get_dynamic_partitions("callsets")
     in_progress = partitions_in_progress(context.instance, partitions, other_than=FOR_ANNOTATIONS)
-    in_progress |= partitions_to_be_retried(context.instance, other_than=FOR_ANNOTATIONS)
+    lost = lost_partitions(context.instance, other_than=FOR_ANNOTATIONS)
+    in_progress |= lost.due
     callsets = control.ledger.callsets()
-    standings = [_standing(control, callset, str(callset.key) in in_progress) for callset in callsets]
+    standings = [
+        _standing(control, callset, str(callset.key) in in_progress, is_lost=lost.is_passed_over(callset))
+        for callset in callsets
+    ]
     plan = plan_reconcile(standings, time.time(), partitions)
     gone = {str(one.key) for one in callsets if one.state in ("forgotten", "refused")} & set(partitions)
     annotations, unexplained = annotations_to_ask_for(context.instance, control, callsets, partitions, time.time())
@@ -95,7 +99,7 @@ def _ask_again(control: Control, run: RunPlanned, generation: int) -> dg.RunRequ
     )
 
 
-def _standing(control: Control, callset: Callset, has_run: bool) -> Standing:
+def _standing(control: Control, callset: Callset, has_run: bool, *, is_lost: bool) -> Standing:
     digest = callset.digest or ""
     if callset.path == "stream" and callset.state not in FINAL and not digest:
         announced = control.ledger.announcement(callset.key)
@@ -110,5 +114,6 @@ def _standing(control: Control, callset: Callset, has_run: bool) -> Standing:
         attempts=callset.attempts,
         since=callset.updated_at,
         has_run=has_run,
+        is_lost=is_lost,
         is_permanent=callset.is_permanent,
     )

@@ -17,7 +17,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 from vcf_pipeline.adapters.ledger.analyses import WAITING, Analysis
 from vcf_pipeline.defs.callset_step import ATTEMPT_TAG
 from vcf_pipeline.defs.jobs import annotation_loads_job, annotations_job
-from vcf_pipeline.defs.runs_in_progress import partitions_in_progress, partitions_to_be_retried
+from vcf_pipeline.defs.runs_in_progress import lost_partitions, partitions_in_progress
 from vcf_pipeline.defs.sensors import ANALYSIS_STAGE, LOADS_STAGE, analysis_request_sensor, database_write_sensor
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import RunPlanned, Standing, plan_reconcile
@@ -59,9 +59,10 @@ def annotations_to_ask_for(
         if not waiting or _is_stopped(instance, stage.sensor):
             continue
         in_progress = partitions_in_progress(instance, partitions, only=stage.job)
-        in_progress |= partitions_to_be_retried(instance, only=stage.job)
+        lost = lost_partitions(instance, only=stage.job)
+        in_progress |= lost.due
         standings = [
-            _standing(one, living[one.key], str(one.key) in in_progress)
+            _standing(one, living[one.key], str(one.key) in in_progress, is_lost=lost.is_passed_over(living[one.key]))
             for one in waiting
             if stage.name != LOADS_STAGE or not _are_loaded(control, one)
         ]
@@ -84,7 +85,7 @@ def _are_loaded(control: Control, one: Analysis) -> bool:
     return is_loaded
 
 
-def _standing(one: Analysis, callset: Callset, has_run: bool) -> Standing:
+def _standing(one: Analysis, callset: Callset, has_run: bool, *, is_lost: bool) -> Standing:
     return Standing(
         key=one.key,
         state=one.state,
@@ -95,6 +96,7 @@ def _standing(one: Analysis, callset: Callset, has_run: bool) -> Standing:
         attempts=one.attempts,
         since=one.updated_at,
         has_run=has_run,
+        is_lost=is_lost,
         is_permanent=one.is_permanent,
     )
 

@@ -287,6 +287,7 @@ class Standing:
     last change.
 
     attempts: how often a run of this generation and digest failed or was asked for again.
+    is_lost: its run was killed, and nobody but reconciling will repeat it.
     is_permanent: the last failure is one that no rerun cures.
     """
 
@@ -299,6 +300,7 @@ class Standing:
     attempts: int
     since: float
     has_run: bool = False
+    is_lost: bool = False
     is_permanent: bool = False
 
 
@@ -322,7 +324,7 @@ def plan_reconcile(
     stage: str = "variants",
 ) -> Reconciled:
     """What was announced and is not done, with no run in progress: once per backoff (doubling), three times
-    at most.
+    at most. What lost its run is asked for at once the first time.
 
     Refused and forgotten are final. A callset registered for batch is asked for by people, not here; its
     partition is rebuilt all the same.
@@ -335,7 +337,7 @@ def plan_reconcile(
             continue
         if one.is_permanent or one.attempts >= limits.max_attempts:
             given_up.append(str(one.key))
-        elif now - one.since >= limits.backoff_s * 2**one.attempts:
+        elif (one.is_lost and not one.attempts) or now - one.since >= limits.backoff_s * 2**one.attempts:
             pending = _Pending(str(one.key), one.generation, one.digest, one.correlation_id, may_range=False)
             runs.append(_single(pending, stage, one.attempts + 1))
     return Reconciled(tuple(runs), tuple(_missing([str(one.key) for one in living], partitions)), tuple(given_up))

@@ -208,6 +208,13 @@ def test_reconcile_waits_for_the_backoff_then_asks_with_the_attempts_number():
     assert plan_reconcile([second], 1060.0).runs[0].key.endswith("/attempt-2")
 
 
+def test_reconcile_asks_at_once_for_what_lost_its_run_and_waits_the_next_time():
+    lost = replace(STANDING, is_lost=True)
+    assert plan_reconcile([lost], STANDING.since).runs[0].key.endswith("/attempt-1")
+    assert plan_reconcile([replace(lost, has_run=True)], STANDING.since).runs == ()
+    assert plan_reconcile([replace(lost, attempts=1)], 1059.0).runs == ()
+
+
 def test_reconcile_gives_up_after_three_attempts_and_at_once_on_a_permanent_failure():
     for one in (replace(STANDING, attempts=3), replace(STANDING, state="failed", is_permanent=True)):
         plan = plan_reconcile([one], 1e9)
