@@ -61,12 +61,15 @@ class View:
 class Limits:
     """burst: so many pending neighbours make a range worth while (50 events: 4.4 s against 33 s). max_range:
     one bad callset fails all of a range, so it is bounded. backoff_s, max_attempts: of reconciling.
+    rebuild_after_s: the partition of a callset that changed since is its sensor's to add, not reconciling's: two who
+    add one at once are an error to Dagster.
     """
 
     burst: int = 8
     max_range: int = 16
     backoff_s: float = 30.0
     max_attempts: int = 3
+    rebuild_after_s: float = 10.0
 
 
 LIMITS = Limits()
@@ -340,4 +343,5 @@ def plan_reconcile(
         elif (one.is_lost and not one.attempts) or now - one.since >= limits.backoff_s * 2**one.attempts:
             pending = _Pending(str(one.key), one.generation, one.digest, one.correlation_id, may_range=False)
             runs.append(_single(pending, stage, one.attempts + 1))
-    return Reconciled(tuple(runs), tuple(_missing([str(one.key) for one in living], partitions)), tuple(given_up))
+    settled = [str(one.key) for one in living if now - one.since >= limits.rebuild_after_s]
+    return Reconciled(tuple(runs), tuple(_missing(settled, partitions)), tuple(given_up))

@@ -236,5 +236,10 @@ def test_reconcile_rebuilds_the_partitions_that_dagster_lost_but_not_those_of_fi
         replace(STANDING, key=PartitionKey.parse(key(n)), state=state)
         for n, state in enumerate(["done", "registered", "refused", "forgotten", "running"])
     ]
-    plan = plan_reconcile(standings, 1000.0, [key(4)])
+    plan = plan_reconcile(standings, 1010.0, [key(4)])
     assert plan.partition_keys == (key(0), key(1))
+
+
+def test_reconcile_leaves_the_partition_of_what_was_just_heard_to_the_sensor_that_heard_it():
+    assert plan_reconcile([STANDING], 1009.0).partition_keys == ()
+    assert plan_reconcile([STANDING], 1010.0).partition_keys == (key(1),)
