@@ -77,16 +77,11 @@ class Sender:
         producer = self._clients.producer()
         started = time.monotonic()
         pending = _Pending(len(bodies), self._clients.own().serving)
-        self._queue(producer, pending, topic, known.name, partition, bodies)
         ping = _Ping(self._clients, partial(self._topics.ask_end, topic=topic, partition=partition))
+        self._queue(producer, pending, ping, started, topic, known.name, partition, bodies)
         while not pending.is_done.is_set():
             self._serve(producer, pending)
-            now = time.monotonic()
-            silent_s = now - max(pending.moved_at, ping.answered_at)
-            if silent_s > QUIET_S:
-                ping.ask(now, min(self._silence_s - QUIET_S, max(self._silence_s - silent_s, SERVE_S)))
-            is_dead = ping.has_failed and self._clients.heard_since(started, *DOWN) is not None
-            if is_dead or silent_s > self._silence_s or now - pending.moved_at > self._delivery_s:
+            if self._is_lost(pending, ping, started):
                 self._give_up(producer, pending)
                 break
         if pending.problem is not None or not pending.is_done.is_set():
@@ -97,6 +92,8 @@ class Sender:
         self,
         producer: Producer,
         pending: _Pending,
+        ping: _Ping,
+        started: float,
         topic: Topic,
         name: str,
         partition: int,
@@ -111,7 +108,7 @@ class Sender:
                     break
                 except BufferError:  # at once, when what waits fills its bound
                     self._serve(producer, pending)
-                    if time.monotonic() - pending.moved_at > self._silence_s:
+                    if self._is_lost(pending, ping, started):
                         self._give_up(producer, pending)
                         raise timed_out(
                             self._topics.where(topic, partition), "a full queue that does not move", is_sent=True
@@ -121,6 +118,15 @@ class Sender:
                     if index:
                         self._give_up(producer, pending)
                     raise self._told(producer, topic, partition, problem_of(exception)) from None
+
+    def _is_lost(self, pending: _Pending, ping: _Ping, started: float) -> bool:
+        """Whether the broker is dead, frozen or stuck; asks its leader where no acknowledgement comes."""
+        now = time.monotonic()
+        silent_s = now - max(pending.moved_at, ping.answered_at)
+        if silent_s > QUIET_S:
+            ping.ask(now, min(self._silence_s - QUIET_S, max(self._silence_s - silent_s, SERVE_S)))
+        is_dead = ping.has_failed and self._clients.heard_since(started, *DOWN) is not None
+        return is_dead or silent_s > self._silence_s or now - pending.moved_at > self._delivery_s
 
     def _serve(self, producer: Producer, pending: _Pending) -> None:
         """One thread polls for all; the others wait for their own, and for their turn."""

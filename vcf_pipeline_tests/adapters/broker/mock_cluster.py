@@ -32,6 +32,11 @@ _SIGNATURES = {
     "rd_kafka_mock_broker_set_down": (_NUMBER, [_POINTER, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_up": (_NUMBER, [_POINTER, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_rtt": (_NUMBER, [_POINTER, ctypes.c_int32, _NUMBER]),
+    # pairs of an error and milliseconds follow, as many as the last number says
+    "rd_kafka_mock_broker_push_request_error_rtts": (
+        _NUMBER,
+        [_POINTER, ctypes.c_int32, ctypes.c_int16, ctypes.c_size_t],
+    ),
     "rd_kafka_mock_clear_request_errors": (None, [_POINTER, ctypes.c_int16]),
     "rd_kafka_mock_push_request_errors_array": (
         None,
@@ -105,6 +110,12 @@ class MockCluster:
         """Every answer takes so long from now on."""
         for node in range(1, self.nodes + 1):
             self.call("broker_set_rtt", node, milliseconds)
+
+    def delay_next(self, request: int, *milliseconds: int) -> None:
+        """The next requests of that kind are answered so late, by each node; other requests at once."""
+        pairs = [_NUMBER(number) for late in milliseconds for number in (0, late)]
+        for node in range(1, self.nodes + 1):
+            self.call("broker_push_request_error_rtts", node, request, len(milliseconds), *pairs)
 
     def fail_next(self, request: int, *codes: int) -> None:
         """The next requests of that kind are answered by these errors (numbers of Kafka's protocol)."""

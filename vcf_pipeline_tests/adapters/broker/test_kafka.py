@@ -244,6 +244,19 @@ def test_what_is_larger_than_the_queue_goes_through_it(mock_kafka: MakeKafka):
     assert list(offsets) == list(range(12))
 
 
+def test_a_full_queue_that_waits_for_a_leader_which_answers_otherwise_is_no_failure(
+    mock_kafka: MakeKafka, mock_cluster: MockCluster
+):
+    broker = mock_kafka(max_message_bytes=8 << 20)
+    broker.ensure_topics([TOPIC])
+    broker.append(TOPIC, 0, [b"first"])
+    mock_cluster.delay_next(PRODUCE, 1500)  # as over a thin line: no acknowledgement for longer than silence may last
+    started = time.monotonic()
+    offsets = broker.append(TOPIC, 0, [b"x" * (8 << 20)] * 12)  # 96 MiB through 64
+    assert time.monotonic() - started > 1.5
+    assert list(offsets) == list(range(1, 13))
+
+
 # ---- reading
 
 
