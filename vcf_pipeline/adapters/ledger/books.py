@@ -1,7 +1,8 @@
 """The books of calls and answers, written in groups: one thread a process, one transaction for all that waits.
 
 A commit is a flush to the disk, as long as tens of entries take to write: what is asked for while one is under way is
-written together by the next. Not here: what an entry means (answers.py, calls.py, domain/annotation/spending.py).
+written together by the next. The end of a call waits a moment for the beginning of the call that takes its place. Not
+here: what an entry means (answers.py, calls.py, domain/annotation/spending.py).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vcf_pipeline.domain.errors import StoreUnavailable
 
 _GROUPS_AT_A_TIME = 500
 _LAST_WORDS_S = 60.0
+_JOIN_S = 0.003
 
 
 @dataclass
@@ -97,6 +99,7 @@ class LedgerBooks:
                     self._wake.wait()
                 if not self._waiting:
                     return
+                self._wake.wait_for(self._is_worth_a_commit, _JOIN_S)
                 groups = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUPS_AT_A_TIME))]
             hits = self._taken_hits()
             try:
@@ -106,6 +109,12 @@ class LedgerBooks:
                 with self._wake:
                     self._hits.update(hits)
             self._tell(groups, written)
+
+    def _is_worth_a_commit(self) -> bool:
+        """Whether a call is waiting to leave. What only ends gives its place to the next call: they go together."""
+        return self._is_closed or any(
+            isinstance(entry, Reserve | Look) for group in self._waiting for entry in group.entries
+        )
 
     def _write_all(
         self, groups: Sequence[_Group], hits: dict[tuple[str, str, str, str], int], me: str

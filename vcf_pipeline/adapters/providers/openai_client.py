@@ -81,7 +81,9 @@ class OpenAiClient:
         try:
             # the library's own bound is of each read; ours is of the whole answer, however slowly it trickles
             async with asyncio.timeout(timeout_s):
-                answered = await client.post(path, body=body, cast_to=object, options={"timeout": timeout_s})
+                # a whole address: the library would join one anew for each call
+                url = f"{self.address}{path}"
+                answered = await client.post(url, body=body, cast_to=object, options={"timeout": timeout_s})
                 return answered, round((time.perf_counter() - began) * 1000)
         except TimeoutError:
             raise self._unavailable(f"no answer within {timeout_s:g} s", may_be_billed=True) from None

@@ -95,11 +95,13 @@ def summary_problems(summary: str, brief: Brief) -> list[str]:
     conditions = [fact.value for fact in brief.facts if fact.key.startswith("condition:")]
     frequencies = [float(fact.value) for fact in brief.facts if fact.key.startswith("frequency:")]
     stars = [int(fact.value) for fact in brief.facts if fact.key == "clinvar:stars"]
+    names = _quotable(brief)
+    not_words = [name for name in names if not name.isalpha()]
     own_words = _without(summary, conditions)
-    bare = _without(own_words, [name for name in _quotable(brief) if not name.isalpha()])
-    numbers = numbers_without_facts(summary, frequencies, stars, _quotable(brief))
+    bare = _without(own_words, not_words)
+    numbers = numbers_without_facts(summary, frequencies, stars, names)
     return [
-        *_character_problems(summary, brief),
+        *_character_problems(summary, not_words),
         *(f"The number {said[:40]!r} is not in the facts." for said in dict.fromkeys(numbers)),
         *(
             f"The summary may not say this: {said}."
@@ -166,15 +168,15 @@ def _quotable(brief: Brief) -> list[str]:
     if pos:
         names += [f"chromosome {contig}", f"chr{contig}", f"position {pos}", f"{contig}:{pos}", f"{contig}-{pos}"]
         names += [f"position {int(pos):,}", alleles, alleles.replace("-", ">")] if pos.isdigit() else []
-    return [name for name in names if name]
+    return [name for name in dict.fromkeys(names) if name]
 
 
-def _character_problems(summary: str, brief: Brief) -> list[str]:
+def _character_problems(summary: str, quoted: list[str]) -> list[str]:
     problems = []
     odd = sorted({f"U+{ord(char):04X}" for char in summary if not _may_stand(char)})
     if odd:
         problems.append(f"The summary has characters that plain English text does not need: {', '.join(odd[:8])}.")
-    bare = _without(summary, [name for name in _quotable(brief) if not name.isalpha()])
+    bare = _without(summary, quoted)
     if (markup := _MARKUP.search(bare)) is not None:
         problems.append(f"The summary has markup or code ({markup[0]!r}); it is plain text.")
     if (address := _ADDRESS.search(bare)) is not None:

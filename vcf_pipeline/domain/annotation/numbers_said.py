@@ -45,6 +45,8 @@ _LONE = re.compile(_NUMBER, re.IGNORECASE)
 _VAGUE = re.compile(
     rf"\b(?:{'|'.join([*_FRACTIONS, *_OTHERS, *_COUNTED])})s?\b|[\u00bc-\u00be\u2150-\u215f]", re.IGNORECASE
 )
+_DIGIT = re.compile(r"\d")
+_COUNTS = re.compile(r"\W*(?:stars?|times?)\b", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\W_]+(?:[.,][0-9][^\W_]*)*", re.UNICODE)
 
 
@@ -57,30 +59,41 @@ def numbers_without_facts(
     whole numbers that may be said. quoted: identifiers and names of the facts; digits within them are no numbers, and a
     number may stand after the word that it follows there.
     """
-    rest = _without_identifiers(text, list(quoted))
-    wrong = []
-    for match in _RATIO.finditer(rest):
-        part, whole = _value(match["part"]), _value(match["whole"])
-        if part is None or not whole or not _is_ratio_of(part, whole, match["whole"], frequencies):
+    wrong: list[str] = []
+
+    def judged(match: re.Match[str], is_said: bool) -> str:
+        if not is_said:
             wrong.append(match[0])
-    rest = _RATIO.sub(" ", rest)
-    for match in _PERCENT.finditer(rest):
+        return " "
+
+    def ratio(match: re.Match[str]) -> str:
+        part, whole = _value(match["part"]), _value(match["whole"])
+        is_one = part is not None and bool(whole) and _is_ratio_of(part, whole or 0.0, match["whole"], frequencies)
+        return judged(match, is_one)
+
+    def percentage(match: re.Match[str]) -> str:
         number = _value(match["number"])
         scale = 0.001 if match["sign"].startswith(("‰", "per mille", "permille")) else 0.01
-        if number is None or not any(_rounds_to(share / scale, match["number"], number) for share in frequencies):
-            wrong.append(match[0])
-    rest = _PERCENT.sub(" ", rest)
-    for match in _LONE.finditer(rest):
-        number = _value(match[0])
+        return judged(
+            match,
+            number is not None and any(_rounds_to(share / scale, match["number"], number) for share in frequencies),
+        )
+
+    def lone(match: re.Match[str]) -> str:
         # "one" alone is a pronoun more often than a number
-        if match[0].lower() == "one" and not re.match(r"\W*(?:stars?|times?)\b", rest[match.end() :], re.IGNORECASE):
-            continue
-        if number is None or (
-            number not in counts and not any(_rounds_to(share, match[0], number) for share in frequencies)
-        ):
-            wrong.append(match[0])
-    rest = _LONE.sub(" ", rest)
-    return [*wrong, *(match[0] for match in _VAGUE.finditer(rest))]
+        if match[0].lower() == "one" and not _COUNTS.match(match.string, match.end()):
+            return " "
+        number = _value(match[0])
+        return judged(
+            match,
+            number is not None
+            and (number in counts or any(_rounds_to(share, match[0], number) for share in frequencies)),
+        )
+
+    rest = _without_identifiers(text, list(quoted))
+    for pattern, judge in ((_RATIO, ratio), (_PERCENT, percentage), (_LONE, lone)):
+        rest = pattern.sub(judge, rest)
+    return [*wrong, *_VAGUE.findall(rest)]
 
 
 def _without_identifiers(text: str, quoted: list[str]) -> str:
@@ -89,11 +102,12 @@ def _without_identifiers(text: str, quoted: list[str]) -> str:
     rest, lowered = text, text.lower()
     for name in sorted((name for name in quoted if name and name.lower() in lowered), key=len, reverse=True):
         rest = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w]|\.[0-9])", " ", rest, flags=re.IGNORECASE)
-    known_pairs, known_tokens = set(), set()
+    known_pairs: set[tuple[str, str]] = set()
+    known_tokens: set[str] = set()
     for name in quoted:
-        tokens = _tokens(name)
-        known_pairs |= set(itertools.pairwise(tokens))
-        known_tokens |= {token for token in tokens if not token.isdigit() and any(c.isdigit() for c in token)}
+        tokens = _TOKEN.findall(name.lower())
+        known_pairs.update(itertools.pairwise(tokens))
+        known_tokens.update(token for token in tokens if _DIGIT.search(token) and not token.isdigit())
     pieces, last, before = [], 0, ""
     for match in _TOKEN.finditer(rest):
         token = match[0].lower()
@@ -102,10 +116,6 @@ def _without_identifiers(text: str, quoted: list[str]) -> str:
             last = match.end()
         before = token
     return " ".join([*pieces, rest[last:]])
-
-
-def _tokens(name: str) -> list[str]:
-    return [match[0].lower() for match in _TOKEN.finditer(name)]
 
 
 def _value(text: str) -> float | None:
