@@ -8,6 +8,7 @@ forward.py         what waits in the spool → brokers
 publish_variants.py  single variants → chunks of callsets, one a session
 announce_records.py  single variants that were sent → their announcement
 receive.py         an announcement → batches
+read_ahead.py      an iterator, one item ahead in a thread
 parse.py           batches, read or received → parsed_variants
 sources.py         a file of reference data → a registered source
 gene_model_files.py  a gene model kept with its reference

@@ -7,7 +7,7 @@ stopped publication leaves for its resume (publish_state.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
@@ -29,9 +29,10 @@ from vcf_pipeline.domain.stream.announcement import Announcement, Segment, add_s
 from vcf_pipeline.domain.stream.chunks import ChunkEncoder, Sent
 from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.tables.digest import TableDigest
-from vcf_pipeline.domain.vcf.batch import BatchSource, ParsedBatch
+from vcf_pipeline.domain.vcf.batch import BatchSource
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.publish_state import PublishState
+from vcf_pipeline.stages.read_ahead import read_ahead
 
 PRODUCER = "vcf-pipeline"
 MOST_BEGINNINGS = 3
@@ -235,7 +236,7 @@ class _Publication:
         # A batch is added to the digest while it is encoded and the next is read: reading, encoding and hashing take
         # about as long as one another, and most of it outside the interpreter's lock.
         with ThreadPoolExecutor(1, thread_name_prefix="digest") as adding:
-            for batch in _read_ahead(reader.batches()):
+            for batch in read_ahead(reader.batches(), "read"):
                 added = adding.submit(self._add, batch.own_frames())
                 self.records += batch.n_records
                 self.alleles += batch.variants.height
@@ -306,18 +307,6 @@ class _Publication:
             broker=self.coordinator.in_use,
             is_spooled=is_spooled,
         )
-
-
-def _read_ahead(batches: Iterator[ParsedBatch]) -> Iterator[ParsedBatch]:
-    """The next batch is read while this one is encoded: both spend most of their time outside the interpreter's lock.
-
-    One ahead, so memory is that of one batch more.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as reading:
-        ahead = reading.submit(next, batches, None)
-        while (batch := ahead.result()) is not None:
-            ahead = reading.submit(next, batches, None)
-            yield batch
 
 
 def _may_publish(known: Announcement, settings: ReaderSettings, replace: bool, path: str) -> bool:

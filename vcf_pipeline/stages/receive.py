@@ -25,6 +25,7 @@ from vcf_pipeline.domain.vcf.assembly import Assembly
 from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
+from vcf_pipeline.stages.read_ahead import read_ahead
 
 log = logging.getLogger(__name__)
 MAX_AHEAD_BYTES = 32 << 20
@@ -100,7 +101,7 @@ class ReceivedSource:
         early, self._early = self._early, None
         if early is not None:
             yield early
-        for envelope in self._envelopes:
+        for envelope in read_ahead(self._envelopes, "receive"):
             batch = self._assembler.add(envelope)
             if batch is not None:
                 yield batch
