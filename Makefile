@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .bench
 BENCH_SOURCE ?= vcf_pipeline_tests/data/slivar__ashk-trio.vcf.gz
+RARELY_RUN := /(tests?|pip|setuptools|mypyc?|pygments|playwright|cuda)/|/openai/types/
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check acceptance chaos dev bench lock clean
+.PHONY: help setup demo test check looks types suite acceptance chaos dev bench lock clean
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -22,7 +23,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@echo "installing into $(VENV) (about a minute, 1.4 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
-	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true # what pip compiles on one core
+	@$(BIN)/python -m compileall -q -j 0 -x '$(RARELY_RUN)' $(VENV)/lib >/dev/null || true # pip does it on one core
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@echo "compiling kernels and trying the installation (once, some seconds)"
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
@@ -32,15 +33,23 @@ $(VENV)/installed: requirements.lock pyproject.toml
 demo: setup ## real VCFs by stream and by batch, equal results, and what is in them: half a minute
 	@$(BIN)/vcf-pipeline demo
 
-test: check ## checks, then every quick test
-	$(BIN)/pytest -n 3 --dist loadgroup -m "not acceptance and not chaos" $(PYTEST_ARGS)
+test: setup ## checks, and every quick test
+	@$(MAKE) --no-print-directory looks
+	@$(MAKE) --no-print-directory -j 2 types suite
 
-check: setup ## ruff, mypy, the direction of imports, the rules of the house
+check: looks types ## ruff, mypy, the direction of imports, the rules of the house
+
+looks: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q vcf_pipeline_tests/test_house.py
+
+types: setup
+	$(BIN)/mypy
+
+suite: setup
+	$(BIN)/pytest -n 3 --dist loadgroup -m "not acceptance and not chaos" $(PYTEST_ARGS)
 
 acceptance: setup ## the full lists, many minutes; ends with a table
 	$(BIN)/python -m pytest -m acceptance -p vcf_pipeline_tests.acceptance_table --timeout=3600 $(PYTEST_ARGS)
