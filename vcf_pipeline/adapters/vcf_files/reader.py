@@ -15,7 +15,7 @@ from typing import Any
 from vcf_pipeline.adapters.vcf_files.bgzf import SourceFile, compression_of, inflated
 from vcf_pipeline.adapters.vcf_files.htslib import HtslibSource, open_htslib
 from vcf_pipeline.adapters.vcf_files.lines import BlockCutter, LineBlock, LineReader
-from vcf_pipeline.domain.errors import DefectFound, NotAVcf, TooManyRejects
+from vcf_pipeline.domain.errors import DefectFound, NotAVcf, TooManyRejects, Truncated
 from vcf_pipeline.domain.vcf.assembly import Assembly, recognise_assembly
 from vcf_pipeline.domain.vcf.batch import BlockParser, ParsedBatch
 from vcf_pipeline.domain.vcf.header import Header, parse_header
@@ -69,6 +69,7 @@ class VcfReader:
         by_code: Counter[str] = Counter()
         first = ""
         for block in self._blocks:
+            _check_last_line(self.path, block, self.header)
             try:
                 batch = parser.parse(block.text, records, block.first_line, block.byte_offset)
             except DefectFound as defect:
@@ -161,6 +162,25 @@ def _header(path: str, text: str, warnings: list[str]) -> Header:
             code=error.code,
         ) from None
     return replace(header, warnings=(*warnings, *header.warnings))
+
+
+def _check_last_line(path: str, block: LineBlock, header: Header) -> None:
+    """Only a file's last line may lack its end. Short of columns too, it is what a broken copy or sender leaves: set
+    aside as one bad record, it would hide all that should have followed.
+    """
+    if block.text.endswith(b"\n"):
+        return
+    last = block.text.rpartition(b"\n")[2]
+    wanted = 9 + len(header.samples) if header.samples else 8
+    columns = last.count(b"\t") + 1
+    line = block.first_line + block.text.count(b"\n")
+    if last.strip() and columns < wanted:
+        raise Truncated(
+            where=f"{path} line {line}",
+            expected="a last line that is whole",
+            got=f"{columns} of {wanted} columns, and no line end",
+            repair="Copy or send it again from its source; if nothing is missing, mend that line.",
+        )
 
 
 def _max_lines(header: Header) -> int:

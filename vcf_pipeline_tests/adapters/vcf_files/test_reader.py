@@ -101,6 +101,33 @@ def test_a_file_that_is_no_whole_vcf_is_refused_with_its_name(content, error, to
     assert "file.vcf" in str(refused.value)
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bgzf], ids=["plain", "gzip", "bgzf"])
+@pytest.mark.parametrize("engine", ["own", "cyvcf2"])
+@pytest.mark.parametrize("samples", [(), ("kid", "mum")], ids=["sites", "samples"])
+def test_a_last_line_that_was_cut_is_refused_with_its_number(pack, engine: str, samples, written) -> None:
+    calls = ("GT", "0/1", "0/0") if samples else ()
+    head = header_text(formats=("GT,1,String",) if samples else (), samples=samples, lines=("##contig=<ID=1>",))
+    whole = head + "".join(record("T", ".", *calls, pos=number + 1) for number in range(2000))
+    cut = pack(whole[: whole.rindex("\t")].encode())
+    with pytest.raises(InputRefused) as refused:
+        _read(written(cut), ReaderSettings(engine=engine))
+    if engine == "own":
+        assert isinstance(refused.value, Truncated)
+        assert f"file.vcf line {whole.count(chr(10))}: " in str(refused.value)
+        assert f"{10 if samples else 7} of {11 if samples else 8} columns, and no line end" in str(refused.value)
+    without_end = _read(written(pack(whole[:-1].encode())), ReaderSettings(engine=engine))
+    assert sum(batch.variants.height for batch in without_end) == 2000
+    assert not any(batch.rejects.height for batch in without_end)
+
+
+def test_a_short_line_that_ends_is_one_bad_record_and_blanks_at_the_end_are_no_cut_line(written) -> None:
+    body = "".join(record(pos=number + 1) for number in range(1000))
+    (short,) = _read(written(header_text() + body + "1\t1001\n"))
+    assert short.rejects["code"].to_list() == ["COLUMN_COUNT"]
+    (blank,) = _read(written(header_text() + body + "  "))
+    assert blank.variants.height == 1000
+
+
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound), open_reader(str(tmp_path / "none.vcf"), SETTINGS):
         pass
