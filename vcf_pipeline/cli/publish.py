@@ -6,12 +6,10 @@ Not here: chunks, windows and receipts (stages/publish.py, adapters/broker/publi
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,7 +54,11 @@ class BrokerName(StrEnum):
 def publish(
     call: Call,
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE", help="VCF or BCF, plain or compressed; - is standard input.")
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="VCF or BCF, plain or compressed; - is standard input, read to its end before it is sent.",
+        ),
     ] = None,
     broker: Annotated[
         BrokerName | None,
@@ -78,6 +80,7 @@ def publish(
 ) -> int:
     """Send files through the stream. The daemon's sensor starts the run; `make dev` opens both."""
     from vcf_pipeline.domain.identity import PartitionKey
+    from vcf_pipeline.stages import standard_input
     from vcf_pipeline.stages.receipts import Sent, from_now
     from vcf_pipeline.wiring import Control
 
@@ -85,15 +88,19 @@ def publish(
     paths = _checked_sources(files or [], follow, label, wait=wait)
     announce_compilation()
     with Control(settings, pin=broker.value if broker is not None else None) as control:
+        incoming = control.home / "incoming"
+        standard_input.sweep(incoming)
         forward_waiting(control)
         cursor = from_now(control.coordinator) if wait else None
         sent: list[Sent] = []
 
         def act(path: str) -> None:
-            with standard_input(control) if path == STDIN else nullcontext(path) as file:
-                name = label or ("stdin" if path == STDIN else None)
-                report = published(control, file, name, assembly, replace=replace)
-                may_batch = report.is_spooled and path != STDIN
+            is_piped = path == STDIN
+            stdin = getattr(sys.stdin, "buffer", None)  # none at all where it was closed
+            with standard_input.taken_in(stdin, incoming) if is_piped else nullcontext(path) as file:
+                name = label or (standard_input.NAME if is_piped else None)
+                report = published(control, file, name, assembly, replace=replace, uri="" if is_piped else None)
+                may_batch = report.is_spooled and not is_piped
                 in_batch = may_batch and falls_back_to_batch(control, file, label, assembly)
             call.emit(
                 {**report_record(report), "registered_for_batch": in_batch},
@@ -121,19 +128,6 @@ def _checked_sources(files: list[str], follow: Path | None, label: str | None, *
         raise typer.BadParameter("--follow has no end to wait for; `callsets list` shows how far each is.")
     one_label_per_file(label, files)
     return files
-
-
-@contextmanager
-def standard_input(control: Control) -> Iterator[str]:
-    """Standard input as a private file of this home, for as long as it is published: a callset's id is that of all its
-    bytes, so that they have to be read before the first is sent.
-    """
-    folder = control.home / "incoming"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="stdin-") as file:  # made with mode 0600
-        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-        file.flush()
-        yield file.name
 
 
 def _follow(call: Call, control: Control, folder: Path, act: Callable[[str], None]) -> int:
@@ -197,8 +191,12 @@ def _await_receipts(call: Call, control: Control, cursor: Cursor, sent: list[Sen
     return worst
 
 
-def published(control: Control, path: str, label: str | None, assembly: str | None, *, replace: bool) -> PublishReport:
-    """Publish with progress. Where this home is control's, the ledger in it gives the receipts."""
+def published(
+    control: Control, path: str, label: str | None, assembly: str | None, *, replace: bool, uri: str | None = None
+) -> PublishReport:
+    """Publish with progress. Where this home is control's, the ledger in it gives the receipts. uri: where control
+    could read it later; the path where None.
+    """
     from vcf_pipeline.stages.publish import publish_callset
 
     settings, coordinator = control.settings, control.coordinator
@@ -222,6 +220,7 @@ def published(control: Control, path: str, label: str | None, assembly: str | No
                 state_dir=control.home / "publish",
                 receipts=control.ledger if control.has_ledger else None,
                 replace=replace,
+                uri=uri,
                 progress=show,
                 now=utc_now,
                 new_id=new_id,

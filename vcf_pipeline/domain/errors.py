@@ -61,6 +61,12 @@ class PipelineError(Exception):
         self.message = f"{self.message} {sentence}"
         self.args = (self.message,)
 
+    def rename(self, path: str, name: str) -> None:
+        """Say what a person calls it wherever a path of our own stands."""
+        for part in ("where", "expected", "got", "repair", "message"):
+            setattr(self, part, getattr(self, part).replace(path, name))
+        self.args = (self.message,)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.__dict__.copy())
 

@@ -3,6 +3,7 @@
 inbox.py           files of the inbox folder that nobody has looked at
 register.py        a file → callset in the ledger; same bytes, same callset
 publish.py         a file → chunks, then the announcement
+standard_input.py  standard input → a private file while it is published
 publish_state.py   what a sender remembers of a publication, to go on after a kill
 forward.py         what waits in the spool → brokers
 publish_variants.py  single variants → chunks of callsets, one a session

@@ -111,6 +111,7 @@ def publish_callset(
     state_dir: Path,
     receipts: Receipts | None = None,
     replace: bool = False,
+    uri: str | None = None,
     progress: Progress | None = None,
     now: Callable[[], str],
     new_id: Callable[[], str],
@@ -118,7 +119,8 @@ def publish_callset(
     """Publish one file and announce it when its last byte is read and acknowledged.
 
     label: the file's stem where None. state_dir: the sender's own folder, for the resume of a stopped
-    publication. replace: publish again what was published with other settings. now: ISO 8601, UTC. new_id:
+    publication. replace: publish again what was published with other settings. uri: by which control could
+    read it without the stream, the path where None, "" where it does not stay. now: ISO 8601, UTC. new_id:
     UUIDv7s. Raises InputRefused (nothing is announced), UsageError (published with other settings),
     BadTenantName, BrokerUnavailable, BrokerTimeout, TopicFull, StreamBroken. After anything but InputRefused
     a repeat goes on where this one stopped.
@@ -136,7 +138,9 @@ def publish_callset(
     if waiting is not None and waiting.settings_fingerprint == settings.fingerprint():
         report = _published_before(waiting, shown, time.perf_counter() - started)
         return replace_fields(report, broker=SPOOL, is_spooled=True)
-    publication = _Publication(path, key, sha256, settings, coordinator, now, progress)
+    if uri is None:
+        uri = path if "://" in path else str(Path(path).absolute())
+    publication = _Publication(path, uri, key, sha256, settings, coordinator, now, progress)
     with PublishState.opened(state_dir, tenant, sha256, settings, PRODUCER + " " + _version()) as state:
         _send_whole(publication, state, new_id)
         announcement = publication.announcement(shown, size_bytes, state, now())
@@ -183,6 +187,7 @@ class _Publication:
     def __init__(
         self,
         path: str,
+        uri: str,
         key: PartitionKey,
         sha256: str,
         settings: ReaderSettings,
@@ -190,7 +195,7 @@ class _Publication:
         now: Callable[[], str],
         progress: Progress | None,
     ) -> None:
-        self.path, self.key, self.sha256, self.settings = path, key, sha256, settings
+        self.path, self.uri, self.key, self.sha256, self.settings = path, uri, key, sha256, settings
         self.coordinator, self.now, self.progress = coordinator, now, progress
         self._reset()
 
@@ -272,7 +277,7 @@ class _Publication:
             publish_id=state.publish_id,
             correlation_id=state.correlation_id,
             label=label,
-            uri=str(Path(self.path).absolute()) if "://" not in self.path else self.path,
+            uri=self.uri,
             sha256=self.sha256,
             size_bytes=size_bytes,
             assembly=self.assembly,

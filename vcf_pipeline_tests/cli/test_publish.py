@@ -14,20 +14,56 @@ import pytest
 
 from vcf_pipeline.cli import publish
 from vcf_pipeline.cli.meter import STOP_ASKED
+from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.settings import load_settings
+from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.cli.conftest import Cli
 from vcf_pipeline_tests.stages.published import made_vcf
+
+
+def _pipe(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content), isatty=lambda: False))
 
 
 def test_standard_input_is_the_same_callset_as_its_file_and_leaves_nothing_behind(
     cli: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = Path(made_vcf(tmp_path, records=20))
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(file.read_bytes()), isatty=lambda: False))
+    _pipe(file.read_bytes(), monkeypatch)
     (piped,) = cli("publish", "-", "--label", "from a pipe", "--json").records
     assert (piped["label"], piped["records"], piped["already_published"]) == ("from a pipe", 20, False)
     assert list((home / "incoming").iterdir()) == []
     (again,) = cli("publish", file, "--json").records
     assert (again["partition"], again["already_published"]) == (piped["partition"], True)
+
+
+def test_standard_input_that_was_cut_is_refused_under_its_own_name_and_a_killed_ones_file_is_swept(
+    cli: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path(made_vcf(tmp_path, records=2000)).read_bytes()
+    (home / "incoming").mkdir(parents=True)
+    (home / "incoming" / "stdin-of-a-killed-one").write_bytes(whole)
+    _pipe(whole[: whole.rindex(b"\t")], monkeypatch)
+    ended = cli("publish", "-", "--json")
+    assert (ended.code, ended.records) == (3, [])
+    line = whole.count(b"\n")
+    assert f"error: standard input line {line}: expected a last line that is whole" in ended.err
+    assert "incoming" not in ended.err
+    assert list((home / "incoming").iterdir()) == []
+    _pipe(whole, monkeypatch)
+    (record,) = cli("publish", "-", "--json").records
+    assert (record["label"], record["records"]) == ("standard input", 2000)
+
+
+def test_standard_input_announces_no_address_since_none_stays(
+    cli: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pipe(Path(made_vcf(tmp_path, records=20)).read_bytes(), monkeypatch)
+    (record,) = cli("publish", "-", "--json").records
+    with Control(load_settings({}, home=home)) as control:
+        announced = control.ledger.announcement(PartitionKey.parse(record["partition"]))
+        assert announced is not None
+        assert announced.uri == ""
 
 
 def test_a_receipt_says_that_what_was_sent_is_stored_and_searchable(cli: Cli, tmp_path: Path) -> None:

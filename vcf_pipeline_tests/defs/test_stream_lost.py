@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from vcf_pipeline.defs.parsed_variants import parsed_variants
+from vcf_pipeline.domain.errors import MissingChunks
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Segment
@@ -17,6 +18,7 @@ from vcf_pipeline.settings import load_settings
 from vcf_pipeline.testing.scripted_broker import ScriptedBroker
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.defs.conftest import QUIET, Desk
+from vcf_pipeline_tests.stages.published import published
 
 TOPIC = variants_topic("t")
 Fault = Callable[[ScriptedBroker, Segment], None]
@@ -88,3 +90,15 @@ def test_the_file_is_read_where_no_broker_can_serve_a_segment_and_the_manifest_s
         if event.is_step_materialization and event.asset_key.to_user_string() == "parsed_variants"
     ]
     assert code in str(materialization.metadata["instead_of"].value)
+
+
+def test_what_came_from_no_file_fails_with_what_the_stream_met(desk: Desk, broker: ScriptedBroker) -> None:
+    partition = published(desk.made(3), desk.control.coordinator, desk.folder, uri="").partition
+    (request,) = desk.tick("callset_sensor").run_requests
+    FAULTS["MISSING_CHUNKS"](broker, announced_segment(desk, partition))
+    result = desk.run(request)
+    assert not result.success
+    (failed,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    assert "MISSING_CHUNKS" in str(failed.step_failure_data.user_failure_data or failed.step_failure_data.error)
+    assert [type(error) for error in desk.control.errors] == [MissingChunks]
+    assert desk.state(partition) == "failed"
