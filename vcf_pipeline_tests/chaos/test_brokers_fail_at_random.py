@@ -60,17 +60,25 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 @pytest.fixture(scope="module")
 def files(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Callsets of RECORDS records: a real file's, each with a header line of its own."""
+    """Callsets of RECORDS records each."""
     folder = tmp_path_factory.mktemp("files")
-    with gzip.open(corpus / "large/hap.py__hc.vcf.gz") as lines:
+    return made_files(corpus / "large/hap.py__hc.vcf.gz", folder, CALLSETS, RECORDS)
+
+
+def made_files(source: Path, folder: Path, callsets: int, records: int) -> list[Path]:
+    """A real file's records, in each file at positions of its own: a chunk of another callset changes the digest."""
+    with gzip.open(source) as lines:
         whole = lines.readlines()
     header = [line for line in whole if line.startswith(b"#")]
-    records = [line for line in whole if not line.startswith(b"#")]
-    body = b"".join((records * (-(-RECORDS // len(records))))[:RECORDS])
+    found = [line.split(b"\t", 2) for line in whole if not line.startswith(b"#")]
+    body = [(contig, int(pos), rest) for contig, pos, rest in found]
+    body = (body * -(-records // len(body)))[:records]
     made = []
-    for number in range(CALLSETS):
+    for number in range(callsets):
         made.append(folder / f"callset-{number:03}.vcf")
-        made[-1].write_bytes(b"".join([*header[:-1], f"##number={number}\n".encode(), header[-1], body]))
+        with made[-1].open("wb") as file:
+            file.writelines(header)
+            file.writelines(b"%b\t%d\t%b" % (contig, pos + number, rest) for contig, pos, rest in body)
     return made
 
 
@@ -152,6 +160,13 @@ def all_announced(control: Control, expected: int) -> dict[PartitionKey, Announc
     return counted
 
 
+def test_every_callset_has_a_digest_of_its_own(data: Path, tmp_path: Path) -> None:
+    files = made_files(data / "slivar__ashk-trio.vcf.gz", tmp_path, callsets=3, records=500)
+    told = [batch_digest(file) for file in files]
+    assert len({digest for digest, _ in told}) == 3
+    assert len({alleles for _, alleles in told}) == 1
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(5400)
 def test_every_callset_arrives_once_however_brokers_fail(
@@ -187,7 +202,8 @@ def test_every_callset_arrives_once_however_brokers_fail(
     with Control(load_settings(settings, home=tmp_path / "control")) as control:
         announced = all_announced(control, len(files))
         assert len(announced) == len(files)
-        by_sha = {file: batch_digest(file) for file in files}
+        by_file = {file: batch_digest(file) for file in files}
+        assert len({digest for digest, _ in by_file.values()}) == len(files)
         seen = set()
         for key in announced:
             counts = control.ledger.announcement(key)
@@ -207,7 +223,7 @@ def test_every_callset_arrives_once_however_brokers_fail(
                     ledger_lease=lease,
                     announced_digest=counts.digest,
                 )
-            digest, alleles = by_sha[file]
+            digest, alleles = by_file[file]
             assert parsed.digest == digest
             table = control.tables.scan(key.tenant, key.callset_id, "parsed_variants", "variants")
             stored = table.select(pl.len(), pl.struct("record_no", "alt_index").n_unique().alias("unique")).collect()
