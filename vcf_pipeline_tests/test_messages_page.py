@@ -53,12 +53,20 @@ def test_the_page_names_every_topic_and_kind():
     assert [name for name in [*TOPOLOGY, *CONTROL_KINDS, RECORDS] if f"`{name}`" not in page] == []
 
 
+def test_the_example_is_as_short_as_the_page_says():
+    lines = len(EXAMPLE.read_text().splitlines())
+    assert lines <= 30
+    assert f"does all of it in {lines} lines of JavaScript" in (DOCS / "messages.md").read_text()
+
+
 def test_every_file_that_the_page_for_vcf_agents_users_names_is_there():
     page = (DOCS / "coming-from-vcf-agent.md").read_text()
     package = DOCS.parent / "vcf_pipeline"
-    named = re.findall(r"`((?:adapters|stages|domain)/[\w/]+\.py)", page)
+    named: list[Path] = []
+    for name in re.findall(r"`([\w/]+\.py)\b", page):
+        named.append(package / name if "/" in name else named[-1].parent / name)  # a bare name: beside the one before
     assert len(named) > 5
-    assert [name for name in named if not (package / name).is_file()] == []
+    assert [file for file in named if not file.is_file()] == []
 
 
 class _Iggy(http.server.BaseHTTPRequestHandler):

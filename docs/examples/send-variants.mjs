@@ -5,33 +5,26 @@ import { readFileSync } from "node:fs";
 import { randomUUID } from "node:crypto";
 
 const { IGGY_HTTP = "http://localhost:3000", IGGY_USERNAME = "iggy", IGGY_PASSWORD = "iggy" } = process.env;
-const { PREFIX = "vcf-pipeline", TENANT = "default", ASSEMBLY = null } = process.env;
-const PARTITION = 0, PER_MESSAGE = 1000;
-let token = "";
-
-async function post(path, body) {
+const { PREFIX = "vcf-pipeline", TENANT = "default", ASSEMBLY = null } = process.env, [, , label] = process.argv;
+const partition = 0, base64 = (bytes) => Buffer.from(bytes).toString("base64");
+async function post(path, body, token) {
   const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
   const answer = await fetch(IGGY_HTTP + path, { method: "POST", headers, body: JSON.stringify(body) });
   if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
   return answer.json();
 }
+const { token } = (await post("/users/login", { username: IGGY_USERNAME, password: IGGY_PASSWORD })).access_token;
 async function send(stream, topic, message) {  // the offset that it got
-  const value = Buffer.from(Uint32Array.of(PARTITION).buffer).toString("base64");
-  const payload = Buffer.from(JSON.stringify(message)).toString("base64");
-  const body = { partitioning: { kind: "partition_id", value }, messages: [{ payload }] };
-  return (await post(`/streams/${stream}/topics/${topic}/messages`, body)).confirmations[0].base_offset;
+  const partitioning = { kind: "partition_id", value: base64(Uint32Array.of(partition).buffer) };
+  const body = { partitioning, messages: [{ payload: base64(JSON.stringify(message)) }] };
+  return (await post(`/streams/${stream}/topics/${topic}/messages`, body, token)).confirmations[0].base_offset;
 }
-
 const variants = readFileSync(0, "utf8").split("\n").filter(Boolean).map((line) => JSON.parse(line));
-token = (await post("/users/login", { username: IGGY_USERNAME, password: IGGY_PASSWORD })).access_token.token;
-const publish_id = randomUUID(), common = { v: 1, tenant: TENANT, publish_id, producer: "send-variants.mjs" };
-let n_chunks = 0, first_offset;
-for (let at = 0; at < variants.length; at += PER_MESSAGE, n_chunks++) {
-  const chunk = { ...common, id: `${publish_id}/${n_chunks}`, kind: "variants/records", seq: n_chunks };
-  const body = variants.slice(at, at + PER_MESSAGE);
-  const offset = await send(`${PREFIX}-${TENANT}`, "vcf-variants", { ...chunk, body });
-  first_offset ??= offset;
+const publish_id = randomUUID(), common = { v: 1, tenant: TENANT, publish_id }, offsets = [];
+for (let at = 0, seq = 0; at < variants.length; at += 1000, seq++) {
+  const message = { ...common, id: `${publish_id}/${seq}`, kind: "variants/records", seq };
+  offsets.push(await send(`${PREFIX}-${TENANT}`, "vcf-variants", { ...message, body: variants.slice(at, at + 1000) }));
 }
-const body = { n_chunks, partition: PARTITION, first_offset, label: process.argv[2] ?? "variants", assembly: ASSEMBLY };
+const n_chunks = offsets.length, body = { n_chunks, partition, first_offset: offsets[0], label, assembly: ASSEMBLY };
 if (n_chunks) await send(PREFIX, "vcf-callsets", { ...common, id: `${publish_id}/end`, kind: "variants/end", body });
 console.log(JSON.stringify({ publish_id, variants: variants.length, messages: n_chunks }));
