@@ -40,8 +40,8 @@ ANALYSIS_STAGE, LOADS_STAGE = "analysis", "annotation_loads"
 )
 def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control]) -> dg.SensorResult:
     """A few lines around `plan_runs`: listen, ask what to do, note what was accepted, answer."""
-    cursor = Cursor.from_json(context.cursor)
-    messages = heard(control.coordinator.wait([topics.CALLSETS], cursor, control.settings.sensor.hold_seconds))
+    waited, cursor = _waited(context, control, topics.CALLSETS)
+    messages = heard(waited)
     _announce_ended(context, control, messages)
     limits = _limits(control)
     view = _view(context.instance, control, messages)
@@ -65,8 +65,8 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
 )
 def analysis_request_sensor(context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control]) -> dg.SensorResult:
     """What was asked for is in the ledger before the cursor moves, so that reconciling finds what a lost run left."""
-    cursor = Cursor.from_json(context.cursor)
-    messages = heard_events(AnalysisRequested, _waited(control, topics.ANALYSIS_REQUESTS, cursor))
+    waited, cursor = _waited(context, control, topics.ANALYSIS_REQUESTS)
+    messages = heard_events(AnalysisRequested, waited)
     running = _running(context.instance, annotations_job.name) if messages else set()
     view = _stage_view(context.instance, messages, lambda event: _analysis_progress(control, event, running))
     plan = plan_runs(messages, view, cursor, _limits(control), stage=ANALYSIS_STAGE)
@@ -84,16 +84,21 @@ def analysis_request_sensor(context: dg.SensorEvaluationContext, control: dg.Res
 )
 def database_write_sensor(context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control]) -> dg.SensorResult:
     """The manifest that the event names, and the loads of both stores, say whether anything is to be done."""
-    cursor = Cursor.from_json(context.cursor)
-    messages = heard_events(WriteRequested, _waited(control, topics.DATABASE_WRITES, cursor))
+    waited, cursor = _waited(context, control, topics.DATABASE_WRITES)
+    messages = heard_events(WriteRequested, waited)
     running = _running(context.instance, annotation_loads_job.name) if messages else set()
     view = _stage_view(context.instance, messages, lambda event: _loads_progress(control, event, running))
     plan = plan_runs(messages, view, cursor, _limits(control), stage=LOADS_STAGE)
     return _answer(context, control, plan, len(messages))
 
 
-def _waited(control: Control, topic: topics.Topic, cursor: Cursor) -> "list[Message]":
-    return control.coordinator.wait([topic], cursor, control.settings.sensor.hold_seconds)
+def _waited(
+    context: dg.SensorEvaluationContext, control: Control, topic: topics.Topic
+) -> "tuple[list[Message], Cursor]":
+    """What was heard after the sensor's cursor, and the cursor that it came after: not the same for a topic that has
+    to be read again from its start.
+    """
+    return control.coordinator.hear([topic], Cursor.from_json(context.cursor), control.settings.sensor.hold_seconds)
 
 
 def _limits(control: Control) -> Limits:

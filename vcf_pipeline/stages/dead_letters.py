@@ -63,7 +63,11 @@ def _new_letters(broker: Broker, ledger: Ledger) -> Iterator[tuple[Cursor, list[
     """Stretches after the index's cursor, with the cursor that each was read from."""
     incarnation = broker.incarnation(DEAD_LETTERS)
     ends = broker.end_offsets(DEAD_LETTERS)
-    starts, _ = ledger.dead_letter_cursor().start(broker.name, DEAD_LETTERS.full_name, incarnation, ends)
+    before = ledger.dead_letter_cursor()
+    starts, anomaly = before.start(broker.name, DEAD_LETTERS.full_name, incarnation, ends)
+    if anomaly is not None:
+        moved = before.moved(broker.name, DEAD_LETTERS.full_name, incarnation, starts)
+        ledger.move_dead_letter_cursor(before, moved)
     for partition, end in ends.items():
         first = starts.get(partition, 0)
         while first < end:

@@ -91,7 +91,7 @@ def receipts(
         if not pending or left <= 0:
             break
         try:
-            messages = coordinator.wait([USER_NOTIFICATIONS], cursor, min(HOLD_S, left))
+            messages, cursor = coordinator.hear([USER_NOTIFICATIONS], cursor, min(HOLD_S, left))
         except TransientError:
             pause(min(HOLD_S, left))  # the sender's brokers are away: they may come back before the time is over
             continue

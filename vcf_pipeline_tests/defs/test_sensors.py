@@ -10,10 +10,26 @@ import pytest
 from vcf_pipeline.domain.errors import StreamBroken
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.cursor import Cursor
-from vcf_pipeline.domain.stream.topics import DEAD_LETTERS
+from vcf_pipeline.domain.stream.dead_letters import read_letter
+from vcf_pipeline.domain.stream.topics import ANALYSIS_REQUESTS, CALLSETS, CONTROL, DATABASE_WRITES, DEAD_LETTERS
+from vcf_pipeline.settings import load_settings
+from vcf_pipeline.testing.scripted_broker import ScriptedBroker
+from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.defs.conftest import Desk
 
+LISTENS_ON = {
+    "callset_sensor": CALLSETS,
+    "analysis_request_sensor": ANALYSIS_REQUESTS,
+    "database_write_sensor": DATABASE_WRITES,
+}
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+def use_brokers(desk: Desk, *brokers: ScriptedBroker) -> None:
+    """In place of the embedded log of the desk."""
+    desk.control.close()
+    settings = load_settings({}, home=desk.folder / "home", sensor={"hold_seconds": 0.05}, stream={"reconnect_s": 0.1})
+    desk.control = Control(settings, brokers=brokers)
 
 
 def partitions(desk: Desk) -> list[str]:
@@ -70,6 +86,23 @@ def test_what_is_no_announcement_becomes_a_dead_letter_with_its_origin_and_the_n
     (letter,) = desk.control.coordinator.wait([DEAD_LETTERS], Cursor(), 0.0)
     assert b"vcf-callsets" in letter.body
     assert b"callset/announced" in letter.body
+
+
+@pytest.mark.parametrize("sensor", LISTENS_ON)
+def test_what_comes_after_a_topic_was_emptied_is_heard_however_much_of_it_comes_between_two_ticks(
+    desk: Desk, sensor: str
+):
+    topic, broker = LISTENS_ON[sensor], ScriptedBroker()
+    broker.ensure_topics(CONTROL)
+    broker.append(topic, 0, [b"old 0", b"old 1"])
+    use_brokers(desk, broker)
+    desk.tick(sensor)
+    broker.regress(topic, 0, 0)
+    desk.tick(sensor)
+    broker.append(topic, 0, [b"new 0", b"new 1"])
+    desk.tick(sensor)
+    buried = {read_letter(one).body for one in desk.control.coordinator.wait([DEAD_LETTERS], Cursor(), 0.0)}
+    assert buried == {b"old 0", b"old 1", b"new 0", b"new 1"}
 
 
 def test_eight_at_once_are_one_run_over_the_range_that_does_them_all(desk: Desk):

@@ -131,6 +131,17 @@ def test_a_letter_whose_topic_was_made_anew_is_gone_and_the_others_go_on(
     assert [record.id for record in listed(coordinator, ledger)] == [old[0].id]
 
 
+def test_letters_after_the_topic_was_emptied_are_heard_though_as_many_as_before_have_come(
+    coordinator: Coordinator, broker: ScriptedBroker, ledger: Ledger
+) -> None:
+    broker.append(DEAD_LETTERS, 0, [b"old 0", b"old 1"])
+    assert len(listed(coordinator, ledger)) == 2
+    broker.regress(DEAD_LETTERS, 0, 0)
+    assert len(listed(coordinator, ledger)) == 2
+    broker.append(DEAD_LETTERS, 0, [b"new 00", b"new 11"])
+    assert sorted(record.size_bytes for record in listed(coordinator, ledger)) == [5, 5, 6, 6]
+
+
 def test_letters_that_lie_before_what_is_kept_are_passed_over(
     coordinator: Coordinator, broker: ScriptedBroker, ledger: Ledger
 ) -> None:

@@ -213,15 +213,19 @@ class Coordinator:
 
     # ---- hearing
 
-    def wait(self, topics: Sequence[Topic], cursor: Cursor, seconds: float) -> list[Message]:
+    def hear(self, topics: Sequence[Topic], cursor: Cursor, seconds: float) -> tuple[list[Message], Cursor]:
         """Messages of any broker after the cursor, as soon as there are some; [] after so many seconds. At most 8 MiB
-        and one message of each.
+        and one message of each. With them the cursor that they come after, to be kept even where there are none.
 
-        A topic that is new to the cursor, recreated or regressed is read from its start. A broker that is down is
-        named in status() and read from the cursor when it is back. Raises BrokerUnavailable or BrokerTimeout where
-        none answered.
+        A topic that is new to the cursor, recreated or regressed is read from its start, and the cursor that is
+        returned says so. A broker that is down is named in status() and read from the cursor when it is back. Raises
+        BrokerUnavailable or BrokerTimeout where none answered.
         """
-        return self._ears.wait(topics, cursor, seconds)
+        return self._ears.hear(topics, cursor, seconds)
+
+    def wait(self, topics: Sequence[Topic], cursor: Cursor, seconds: float) -> list[Message]:
+        """What `hear` hears, for one who listens once and keeps no cursor."""
+        return self.hear(topics, cursor, seconds)[0]
 
     def read_segment(self, segment: Segment, max_bytes: int = READ_BYTES) -> Iterator[Message]:
         """See reading.messages_of. Raises BrokerUnavailable for a broker that is not configured."""

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from vcf_pipeline.adapters.broker.port import Broker, Message
-from vcf_pipeline.domain.errors import BrokerTimeout, OffsetLost, PipelineError, TopicMissing
-from vcf_pipeline.domain.stream.cursor import Cursor
+from vcf_pipeline.domain.errors import BrokerTimeout, OffsetLost, OffsetRegressed, PipelineError, TopicMissing
+from vcf_pipeline.domain.stream.cursor import Cursor, TopicCursor
 from vcf_pipeline.domain.stream.topics import Topic
 
 WAIT_BYTES = 8 << 20
@@ -34,17 +34,18 @@ class Ears:
         self._threads: list[threading.Thread] = []
         self._is_closed = threading.Event()
 
-    def wait(self, topics: Sequence[Topic], cursor: Cursor, seconds: float) -> list[Message]:
-        """See Coordinator.wait."""
+    def hear(self, topics: Sequence[Topic], cursor: Cursor, seconds: float) -> tuple[list[Message], Cursor]:
+        """See Coordinator.hear."""
         if len(self._brokers) == 1:
-            return _Ear(self._brokers[0], topics, cursor, self._ensure, self._note).listen(seconds)
+            ear = _Ear(self._brokers[0], topics, cursor, self._ensure, self._note)
+            return ear.listen(seconds), ear.cursor
         round_ = _Round(self, topics, cursor, seconds)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         for broker in self._brokers:
             thread = threading.Thread(target=round_.listen, args=(broker,), name=f"hear-{broker.name}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        return round_.heard()
+        return round_.heard(), round_.cursor
 
     def close(self) -> None:
         """Nobody listens any more when this returns, but for those whom a frozen broker holds."""
@@ -63,6 +64,7 @@ class _Round:
 
     def __init__(self, ears: Ears, topics: Sequence[Topic], cursor: Cursor, seconds: float) -> None:
         self._ears, self._topics, self._cursor = ears, topics, cursor
+        self._moved: dict[tuple[str, str], TopicCursor] = {}
         self._deadline = time.monotonic() + seconds
         self._changed = threading.Condition()
         self._messages: list[Message] = []
@@ -96,6 +98,11 @@ class _Round:
                 )
             return self._messages
 
+    @property
+    def cursor(self) -> Cursor:
+        """Where those stood who were in time."""
+        return Cursor({**self._cursor.topics, **self._moved})
+
     def listen(self, broker: Broker) -> None:
         """In a thread: until somebody heard something, or the time is over."""
         ear = _Ear(broker, self._topics, self._cursor, self._ears._ensure, self._ears._note)
@@ -106,7 +113,7 @@ class _Round:
                 self._fail(broker.name, problem)
                 ear.forget()
             else:
-                self._succeed(broker.name, messages)
+                self._succeed(broker.name, messages, ear.cursor)
                 if messages:
                     return
             if time.monotonic() >= self._deadline:
@@ -128,17 +135,18 @@ class _Round:
             self._ears._note(f"{name} is not heard: {known.message}")
         self._ears._is_closed.wait(min(_AGAIN_S, max(0.0, self._deadline - time.monotonic())))
 
-    def _succeed(self, name: str, messages: list[Message]) -> None:
+    def _succeed(self, name: str, messages: list[Message], cursor: Cursor) -> None:
         with self._changed:
             self._looked.add(name)
             self._failed.pop(name, None)
             if not self._is_over:
                 self._messages += messages
+                self._moved |= {key: entry for key, entry in cursor.topics.items() if key[0] == name}
             self._changed.notify_all()
 
 
 class _Ear:
-    """One broker, from the cursor on."""
+    """One broker, from the cursor on. cursor: with the topics that have to be read again from their start."""
 
     def __init__(
         self,
@@ -148,7 +156,7 @@ class _Ear:
         ensure: Callable[[Broker, Topic, bool], None],
         note: Callable[[str], None],
     ) -> None:
-        self._broker, self._topics, self._cursor = broker, topics, cursor
+        self._broker, self._topics, self.cursor = broker, topics, cursor
         self._ensure, self._note = ensure, note
         self._positions: dict[tuple[Topic, int], int] | None = None
 
@@ -165,6 +173,10 @@ class _Ear:
                 return self._broker.wait(self._positions, max(0.0, deadline - time.monotonic()), WAIT_BYTES)
             except OffsetLost as lost:
                 self._skip_lost(self._positions, lost)
+            except OffsetRegressed:
+                before, self._positions = self._positions, self._found()
+                if self._positions == before:
+                    raise
 
     def _found(self) -> dict[tuple[Topic, int], int]:
         broker = self._broker
@@ -176,8 +188,9 @@ class _Ear:
             except TopicMissing:  # deleted since this process made or met it
                 self._ensure(broker, topic, True)
                 incarnation = broker.incarnation(topic)
-            starts, anomaly = self._cursor.start(broker.name, topic.full_name, incarnation, broker.end_offsets(topic))
+            starts, anomaly = self.cursor.start(broker.name, topic.full_name, incarnation, broker.end_offsets(topic))
             if anomaly is not None:
+                self.cursor = self.cursor.moved(broker.name, topic.full_name, incarnation, starts)
                 self._note(f"{broker.name}: {topic.full_name} was {anomaly}; read again from its start")
             positions |= {(topic, partition): first for partition, first in starts.items()}
         return positions

@@ -28,6 +28,14 @@ class DeadLetters:
         with self.database.reading() as connection:
             return _cursor(connection)
 
+    def move_dead_letter_cursor(self, heard_from: Cursor, to: Cursor) -> None:
+        """Of a topic that has to be read again from its start. Where the cursor is no longer `heard_from`, somebody
+        else reads: the next one looks again.
+        """
+        with self.database.writing() as connection:
+            if _cursor(connection) == heard_from:
+                _keep_cursor(connection, to)
+
     def record_letters(self, letters: Sequence[Letter], heard_from: Cursor) -> int:
         """Note what was heard after the cursor `heard_from`, and how far; how many of them were noted.
 
@@ -46,8 +54,7 @@ class DeadLetters:
                 cursor = cursor.after([letter.place])
                 noted += 1
             if noted:
-                connection.execute(sa.delete(schema.cursors).where(schema.cursors.c.name == _LISTENER))
-                connection.execute(sa.insert(schema.cursors).values(name=_LISTENER, cursor=cursor.to_json()))
+                _keep_cursor(connection, cursor)
         return noted
 
     def dead_letters(self) -> list[LetterRecord]:
@@ -70,6 +77,11 @@ def _cursor(connection: sa.Connection) -> Cursor:
     table = schema.cursors
     text = connection.execute(sa.select(table.c.cursor).where(table.c.name == _LISTENER)).scalar_one_or_none()
     return Cursor.from_json(text)
+
+
+def _keep_cursor(connection: sa.Connection, cursor: Cursor) -> None:
+    connection.execute(sa.delete(schema.cursors).where(schema.cursors.c.name == _LISTENER))
+    connection.execute(sa.insert(schema.cursors).values(name=_LISTENER, cursor=cursor.to_json()))
 
 
 def _note(connection: sa.Connection, letter: Letter, now: float) -> None:

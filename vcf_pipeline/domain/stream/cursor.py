@@ -106,6 +106,14 @@ class Cursor:
             positions[partition] = next_offset
         return positions, anomaly
 
+    def moved(self, broker: str, topic: str, incarnation: str, starts: Mapping[int, int]) -> Cursor:
+        """The cursor that reads this topic from there, whatever it knew of it: what `start` said after an anomaly.
+
+        To be kept even where nothing is heard yet: once as many messages have come as there were before, nobody
+        could tell any more that they are others.
+        """
+        return Cursor({**self.topics, (broker, topic): TopicCursor(incarnation, dict(starts))})
+
     def has_passed(self, place: Place) -> bool:
         """Whether this message was dealt with."""
         known = self.topics.get((place.broker, place.topic))

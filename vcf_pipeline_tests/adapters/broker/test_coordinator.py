@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator, Window
+from vcf_pipeline.adapters.broker.port import Message, Positions
 from vcf_pipeline.domain.errors import (
     BrokerTimeout,
     BrokerUnavailable,
@@ -171,6 +172,49 @@ def test_a_recreated_or_regressed_topic_is_read_again_from_its_start_and_named_i
     notes = " ".join(coordinator.status()["notes"])
     assert "regressed" in notes
     assert "recreated" in notes
+
+
+@pytest.mark.parametrize("happens", ["regressed", "recreated"])
+@pytest.mark.parametrize("others", [0, 1])
+def test_the_cursor_keeps_that_a_topic_is_read_from_its_start_also_where_nothing_was_heard(happens: str, others: int):
+    broker = ScriptedBroker()
+    coordinator = Coordinator([broker, *(ScriptedBroker(name=f"other-{number}") for number in range(others))])
+    broker.ensure_topics([CALLSETS])
+    broker.append(CALLSETS, 0, [b"old 0", b"old 1"])
+    heard, cursor = coordinator.hear([CALLSETS], Cursor(), 1.0)
+    cursor = cursor.after(map(place_of, heard))
+    if happens == "regressed":
+        broker.regress(CALLSETS, 0, 0)
+    else:
+        broker.recreate(CALLSETS)
+    heard, cursor = coordinator.hear([CALLSETS], Cursor.from_json(cursor.to_json()), 0.0)
+    assert heard == []
+    broker.append(CALLSETS, 0, [b"new 0", b"new 1"])
+    heard, cursor = coordinator.hear([CALLSETS], Cursor.from_json(cursor.to_json()), 1.0)
+    assert [message.body for message in heard] == [b"new 0", b"new 1"]
+    assert coordinator.wait([CALLSETS], cursor.after(map(place_of, heard)), 0.0) == []
+
+
+def test_a_topic_that_is_emptied_while_it_is_listened_to_is_read_from_its_start_in_the_same_call():
+    class Emptied(ScriptedBroker):
+        is_told = False
+
+        def wait(self, positions: Positions, timeout_s: float, max_bytes: int) -> list[Message]:
+            if max(positions.values()) == 2 and not self.is_told:
+                self.is_told = True
+                self.regress(CALLSETS, 0, 0)
+                raise OffsetRegressed(where="scripted", expected="an end from 2", got="0")
+            return super().wait(positions, timeout_s, max_bytes)
+
+    broker = Emptied()
+    coordinator = patient(broker)
+    broker.ensure_topics([CALLSETS])
+    broker.append(CALLSETS, 0, [b"old 0", b"old 1"])
+    cursor = Cursor().after(map(place_of, coordinator.wait([CALLSETS], Cursor(), 1.0)))
+    heard, cursor = coordinator.hear([CALLSETS], cursor, 0.0)
+    assert heard == []
+    broker.append(CALLSETS, 0, [b"new 0", b"new 1"])
+    assert len(coordinator.wait([CALLSETS], cursor, 1.0)) == 2
 
 
 def test_what_retention_took_before_anybody_read_it_is_passed_and_named():
