@@ -130,7 +130,7 @@ def replay_letters(
     all_open: AllOption = False,
     dry_run: DryRunOption = False,
 ) -> int:
-    """Send messages back to the topic and partition they came from, as they were. Doing it twice is harmless."""
+    """Send messages back, as they were, to the broker, topic and partition they came from. Twice is harmless."""
     from vcf_pipeline.stages.dead_letters import find_letters, replay
 
     wanted = _narrowed(_wanted(call, letters or (), topic, reason, since, until, callset, StateName.open), all_open)

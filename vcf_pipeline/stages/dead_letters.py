@@ -154,10 +154,10 @@ def bury_announcement(
 def replay(
     coordinator: Coordinator, ledger: Ledger, records: Sequence[LetterRecord], *, dry_run: bool
 ) -> Iterator[Outcome]:
-    """Send each one's message back to the topic and partition it came from, as it was: same bytes, same id.
+    """Send each one's message back to the broker, topic and partition it came from, as it was: same bytes, same id.
 
-    Whoever hears it a second time drops it by that id, so that replaying twice is harmless. One failure does not
-    stop the rest.
+    Whoever hears it a second time drops it by that id, so that replaying twice is harmless. One failure, as where that
+    broker is down or not configured, does not stop the rest.
     """
     for record in records:
         refused = why_not_replayed(record)
@@ -174,11 +174,12 @@ def _replayed(coordinator: Coordinator, ledger: Ledger, record: LetterRecord, *,
     origin = Place.parse(record.origin)
     assert origin is not None  # noqa: S101 - why_not_replayed asked
     topic = Topic.parse(origin.topic)
+    coordinator.check_known(origin.broker)
     body = message_of(coordinator, record)
     doubt = why_unreadable(topic, body)
     if dry_run:
         return Outcome(record, still_unreadable=doubt)
-    segment = coordinator.send_again(topic, origin.partition, body)
+    segment = coordinator.send_again(origin.broker, topic, origin.partition, body)
     ledger.mark_letter(record.id, "replayed")
     return Outcome(record, still_unreadable=doubt, segment=segment)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
 from vcf_pipeline.domain.errors import StreamBroken, UsageError
-from vcf_pipeline.domain.stream.cursor import Place
+from vcf_pipeline.domain.stream.cursor import Cursor, Place
 from vcf_pipeline.domain.stream.dead_letters import MAX_BODY_BYTES, LetterRecord, Wanted
+from vcf_pipeline.domain.stream.events import heard, place_of
 from vcf_pipeline.domain.stream.topics import CALLSETS, CONTROL, DEAD_LETTERS, Topic, variants_topic
+from vcf_pipeline.stages.announce_records import announce_ended
 from vcf_pipeline.stages.dead_letters import discard, find_letters, hear_letters, message_of, replay
 from vcf_pipeline.testing.scripted_broker import ScriptedBroker
 
@@ -96,6 +99,58 @@ def test_replaying_puts_the_very_same_bytes_into_the_partition_they_came_from(
         assert [message.body for message in broker.read(CALLSETS, 2, 0, MUCH, MUCH)] == [b"\xff\x00junk"] * (times + 1)
     assert listed(coordinator, ledger) == []
     assert [(one.state, one.replays) for one in ledger.dead_letters()] == [("replayed", 2)]
+
+
+def test_replaying_goes_to_the_broker_of_the_origin_and_one_that_is_gone_fails_its_own_letters_alone(
+    broker: ScriptedBroker, ledger: Ledger
+) -> None:
+    kafka, gone = ScriptedBroker(name="kafka"), ScriptedBroker(name="gone")
+    for each in (kafka, gone):
+        each.ensure_topics(CONTROL)
+    coordinator = Coordinator([broker, kafka, gone], patience_s=0.0)
+    for number, each in enumerate((gone, kafka, broker)):
+        buried(coordinator, each, CALLSETS, 1, b"junk %d" % number)
+    records = sorted(listed(coordinator, ledger), key=lambda record: record.origin)
+    gone.die()
+    sent = {one.record.origin.partition(":")[0]: one for one in replay(coordinator, ledger, records, dry_run=False)}
+    assert sent["gone"].problem is not None
+    assert sent["gone"].problem.exit_code == 4
+    for name, each in (("kafka", kafka), ("scripted", broker)):
+        segment = sent[name].segment
+        assert segment is not None
+        assert (segment.broker, segment.partition) == (name, 1)
+        assert each.end_offsets(CALLSETS)[1] == 2
+    without = Coordinator([broker, kafka], patience_s=0.0)
+    for dry_run in (True, False):
+        refused = {
+            one.record.origin.partition(":")[0]: one.refused
+            for one in replay(without, ledger, records, dry_run=dry_run)
+        }
+        assert "gone" in refused.pop("gone")
+        assert set(refused.values()) == {""}
+
+
+def test_the_end_of_a_publication_is_replayed_where_its_messages_lie(ledger: Ledger) -> None:
+    iggy, kafka = ScriptedBroker(name="iggy"), ScriptedBroker(name="kafka")
+    coordinator = Coordinator([iggy, kafka], patience_s=0.0)
+    for each in (iggy, kafka):
+        each.ensure_topics([*CONTROL, variants_topic("t")])
+    record = {"chromosome": "1", "position": 7, "reference": "A", "alternate": "C"}
+    told = {"v": 1, "tenant": "t", "publish_id": "x", "seq": 0}
+    end = {**told, "id": "x/end", "kind": "variants/end", "body": {"n_chunks": 1, "partition": 3}}
+    buried(coordinator, kafka, CALLSETS, 2, json.dumps(end).encode())
+    kafka.append(
+        variants_topic("t"),
+        3,
+        [json.dumps({**told, "id": "x/0", "kind": "variants/records", "body": [record]}).encode()],
+    )
+    cursor = Cursor().after(map(place_of, coordinator.wait([CALLSETS], Cursor(), 0.0)))
+    (done,) = replay(coordinator, ledger, listed(coordinator, ledger), dry_run=False)
+    assert done.refused == ""
+    (again,) = heard(coordinator.wait([CALLSETS], cursor, 1.0))
+    assert again.ended is not None
+    announced = announce_ended(again.ended, coordinator, again.place.broker, "2026-01-01T00:00:00+00:00")
+    assert [segment.broker for segment in announced.segments] == ["kafka"]
 
 
 def test_a_message_too_large_to_copy_is_fetched_from_its_origin_until_that_is_gone(

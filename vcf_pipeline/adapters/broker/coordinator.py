@@ -170,9 +170,18 @@ class Coordinator:
         )
         self.emit(letter, DEAD_LETTERS, letter.id)
 
-    def send_again(self, topic: Topic, partition: int, body: bytes) -> Segment:
-        """A message as it was, byte for byte, into the partition where it lay; durable when this returns."""
-        return self._routes.send(topic, partition, [body], patience_s=self._patience_s)
+    def send_again(self, broker: str, topic: Topic, partition: int, body: bytes) -> Segment:
+        """A message as it was, byte for byte, into the partition where it lay; durable when this returns.
+
+        On that broker, whichever is chosen now: what it speaks of lies there. Asked once. Raises BrokerUnavailable,
+        also for a broker that is not configured, or BrokerTimeout.
+        """
+        self.check_known(broker)
+        return self._routes.send_to(broker, topic, partition, [body])
+
+    def check_known(self, broker: str) -> None:
+        """Raises BrokerUnavailable for one that is not configured, which is where a letter's message came from."""
+        self._guard_of(broker, "a message of another one", "Configure that broker here, or discard the letter.")
 
     def send_now(
         self, topic: Topic, partition: int, bodies: Sequence[bytes], publish_id: str, earlier: Sequence[Segment]
@@ -238,14 +247,19 @@ class Coordinator:
         guard = self._guard_of(broker)
         return guard.call(lambda: (guard.broker.incarnation(topic), guard.broker.end_offsets(topic)))
 
-    def _guard_of(self, name: str) -> Guard:
+    def _guard_of(
+        self,
+        name: str,
+        got: str = "a segment on another one",
+        repair: str = "Configure that broker here, or publish the file again.",
+    ) -> Guard:
         guard = self._guards.get(name)
         if guard is None:
             raise BrokerUnavailable(
                 where=f"broker {name[:40]!r}",
                 expected=f"one of {', '.join(self._guards)}",
-                got="a segment on another one",
-                repair="Configure that broker here, or publish the file again.",
+                got=got,
+                repair=repair,
             )
         return guard
 

@@ -93,6 +93,11 @@ class Routes:
                     self._stand_by(name, topic)
                 return segment
 
+    def send_to(self, name: str, topic: Topic, partition: int, bodies: Sequence[bytes]) -> Segment:
+        """On this broker and no other, once. A time-out may have landed."""
+        guard = self._guards[name]
+        return guard.call(lambda: self._append(guard.broker, topic, partition, bodies, "", ()))
+
     def _stand_by(self, in_use: str, topic: Topic) -> None:
         """Make the next broker ready for the topic, in a thread, once. It may be down: then it is no help either."""
         others = [one.name for one in self._routing.standings if one.name != in_use and one.is_usable]

@@ -258,7 +258,7 @@ def test_a_dead_letter_keeps_origin_reason_and_body():
 def test_a_message_sent_again_is_the_same_bytes_in_the_same_partition():
     broker = ScriptedBroker()
     coordinator = patient(broker)
-    segment = coordinator.send_again(CALLSETS, 2, b"\xff\x00")
+    segment = coordinator.send_again("scripted", CALLSETS, 2, b"\xff\x00")
     assert (segment.topic, segment.partition, segment.first_offset) == ("vcf-callsets", 2, 0)
     assert [message.body for message in coordinator.read_segment(segment)] == [b"\xff\x00"]
 
