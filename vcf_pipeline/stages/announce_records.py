@@ -6,10 +6,12 @@ Not here: sending them (publish_variants.py); what a body says (domain/stream/va
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
-from vcf_pipeline.domain.errors import MissingChunks, StreamBroken, TooManyRejects, UnreadableMessage
+from vcf_pipeline.adapters.broker.port import Message
+from vcf_pipeline.domain.errors import MissingChunks, OffsetLost, StreamBroken, TooManyRejects, UnreadableMessage
 from vcf_pipeline.domain.identity import PartitionKey, announcement_id, callset_id
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement, Segment, add_segment, is_repeat, missing_seqs
@@ -107,7 +109,7 @@ def _in_order(
     hashes: dict[int, bytes] = {}
     ahead: dict[int, Envelope] = {}
     turn = 0
-    for message in coordinator.read_segment(whole):
+    for message in _kept(coordinator, whole):
         try:
             envelope = frame.decode(message.body)
         except UnreadableMessage:
@@ -142,6 +144,21 @@ def _in_order(
         if sum(len(one.body) for one in ahead.values()) > _MAX_AHEAD_BYTES:
             break
     raise _missing(ended, missing_seqs(hashes, ended.n_chunks))
+
+
+def _kept(coordinator: Coordinator, whole: Segment) -> Iterator[Message]:
+    """What is there of a stretch. Its front may have gone with the topic's retention, also while this reads: only the
+    publication's own numbers say whether anything is missing.
+    """
+    first = whole.first_offset
+    while first <= whole.last_offset:
+        try:
+            for message in coordinator.read_segment(replace(whole, first_offset=first)):
+                yield message
+                first = message.offset + 1
+            return
+        except OffsetLost as lost:
+            first = max(lost.first_available, first + 1)
 
 
 def _missing(ended: RecordsEnded, seqs: list[int]) -> MissingChunks:

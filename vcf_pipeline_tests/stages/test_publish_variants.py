@@ -265,6 +265,28 @@ def test_a_missing_message_of_a_stranger_is_named_and_nothing_is_announced():
         assert announcements(coordinator) == []
 
 
+@pytest.mark.parametrize("end", [{}, {"first_offset": 1}])
+def test_a_stranger_whose_partition_has_lost_its_front_to_retention_is_read_from_what_is_kept(end: dict[str, int]):
+    broker = ScriptedBroker()
+    with Coordinator([broker]) as coordinator:
+        broker.ensure_topics([variants_topic("t")])
+        broker.append(variants_topic("t"), 3, [b"another's"] * 5)
+        sent_by_a_stranger(coordinator, chunks_of([variant(number) for number in range(80)]), **end)
+        broker.expire(variants_topic("t"), 3, 4)
+        announced = announce_ended(ended(coordinator), coordinator, broker.name, NOW)
+        assert (announced.records, announced.segments[0].first_offset) == (80, 5)
+
+
+def test_messages_of_a_stranger_that_retention_took_are_named_as_missing():
+    broker = ScriptedBroker()
+    with Coordinator([broker]) as coordinator:
+        sent_by_a_stranger(coordinator, chunks_of([variant(number) for number in range(120)]))
+        broker.expire(variants_topic("t"), 3, 3)
+        with pytest.raises(MissingChunks) as missing:
+            announce_ended(ended(coordinator), coordinator, broker.name, NOW)
+        assert missing.value.seqs == [0, 1]
+
+
 def test_records_that_are_none_are_refused_whole():
     with Coordinator([ScriptedBroker()]) as coordinator:
         sent_by_a_stranger(coordinator, [msgpack.packb([{"chromosome": "1"}])])
