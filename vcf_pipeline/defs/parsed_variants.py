@@ -19,6 +19,7 @@ from vcf_pipeline.defs.partitions import CALLSETS
 from vcf_pipeline.domain.errors import (
     BrokerTimeout,
     BrokerUnavailable,
+    BrokerUnfit,
     ChangedWhileRead,
     NotFound,
     PipelineError,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from vcf_pipeline.domain.stream.announcement import Announcement
 
 Opener = Callable[[], AbstractContextManager[BatchSource]]
-SOURCE_IS_LOST = (NotFound, ChangedWhileRead, StreamBroken, BrokerUnavailable, BrokerTimeout)
+SOURCE_IS_LOST = (NotFound, ChangedWhileRead, StreamBroken, BrokerUnfit, BrokerUnavailable, BrokerTimeout)
 
 
 @dg.asset(

@@ -7,6 +7,7 @@
     │  ├─ InputRefused       exit 3: NotFound, NotAVcf, Truncated, Corrupt, DefectFound, TooManyRejects, EngineStopped
     │  ├─ StreamBroken       exit 1: MissingChunks, OffsetLost, OffsetRegressed, TopicMissing, TopicRecreated,
     │  │                             MessageTooLarge, UnreadableMessage
+    │  ├─ BrokerUnfit        exit 1: its version, or topics under which acknowledged messages could be lost
     │  ├─ ProviderError      exit 1: ProviderRefused, BadAnswer, BudgetSpent, UnknownPrice
     │  └─ Superseded         exit 1: another fence, a newer generation, a forgotten callset
     └─ TransientError        exit 4: BrokerUnavailable, BrokerTimeout (it may have landed), TopicFull,
@@ -225,6 +226,12 @@ class UnreadableMessage(StreamBroken):
     """Bytes that are no envelope, or a body that is not what its kind says: for the dead letters."""
 
     code = "UNREADABLE_MESSAGE"
+
+
+class BrokerUnfit(PermanentError):
+    """This broker cannot be used as it is, whatever is sent: a person mends it, and another one does meanwhile."""
+
+    code = "BROKER_UNFIT"
 
 
 class Superseded(PermanentError):

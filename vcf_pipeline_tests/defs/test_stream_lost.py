@@ -8,11 +8,11 @@ import dagster as dg
 import pytest
 
 from vcf_pipeline.defs.parsed_variants import parsed_variants
-from vcf_pipeline.domain.errors import MissingChunks
+from vcf_pipeline.domain.errors import BrokerUnfit, MissingChunks
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Segment
-from vcf_pipeline.domain.stream.topics import variants_topic
+from vcf_pipeline.domain.stream.topics import Topic, variants_topic
 from vcf_pipeline.domain.tables.manifest import Manifest
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.testing.scripted_broker import ScriptedBroker
@@ -31,7 +31,15 @@ def loses_a_chunk(broker: ScriptedBroker, segment: Segment) -> None:
     stored[segment.last_offset] = frame.encode(frame.Envelope(id="x", kind=taken.kind, tenant="t", body=b""))
 
 
+def becomes_another_version(broker: ScriptedBroker, segment: Segment) -> None:
+    def refuse(topic: Topic) -> str:
+        raise BrokerUnfit(where="iggy", expected="0.9", got="0.10", code="BROKER_VERSION")
+
+    broker.incarnation = refuse  # type: ignore[method-assign]
+
+
 FAULTS: dict[str, Fault] = {
+    "BROKER_VERSION": becomes_another_version,
     "BROKER_UNAVAILABLE": lambda broker, segment: broker.die(),
     "BROKER_TIMEOUT": lambda broker, segment: broker.freeze(),
     "OFFSET_LOST": lambda broker, segment: broker.expire(TOPIC, segment.partition, segment.last_offset),

@@ -10,10 +10,9 @@ from vcf_pipeline.domain.errors import (
     BadSetting,
     BrokerTimeout,
     BrokerUnavailable,
+    BrokerUnfit,
     MessageTooLarge,
-    PermanentError,
     PipelineError,
-    StreamBroken,
     TopicFull,
     TopicMissing,
 )
@@ -101,8 +100,8 @@ def timed_out(where: str, got: str) -> BrokerTimeout:
     )
 
 
-def wrong_version(where: str, said: str) -> PermanentError:
-    return PermanentError(
+def wrong_version(where: str, said: str) -> BrokerUnfit:
+    return BrokerUnfit(
         where=where,
         expected=f"Apache Iggy {CLIENT_VERSION}",
         got=said,
@@ -111,9 +110,9 @@ def wrong_version(where: str, said: str) -> PermanentError:
     )
 
 
-def not_durable(where: str, why: str) -> StreamBroken:
+def not_durable(where: str, why: str) -> BrokerUnfit:
     """A topic whose acknowledged messages a crash of the server may lose."""
-    return StreamBroken(
+    return BrokerUnfit(
         where=where,
         expected="a topic that stores what it has acknowledged (durability persisted and "
         "messages_required_to_save 1, or enforce_fsync true with it)",

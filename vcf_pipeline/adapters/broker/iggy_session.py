@@ -241,7 +241,7 @@ class Session:
 
 
 async def _checked_version(client: Client, where: str) -> str:
-    """Raises PermanentError(BROKER_VERSION). "" for a user who may not ask: the login has compared protocols."""
+    """Raises BrokerUnfit (BROKER_VERSION). "" for a user who may not ask: the login has compared protocols."""
     try:
         version = str((await client.get_stats()).iggy_server_version)
     except RuntimeError as problem:

@@ -116,7 +116,7 @@ class Topics:
         return None if details is None else facts_of(details)
 
     def ensure(self, topics: Sequence[Topic]) -> dict[Topic, Facts]:
-        """Make what is missing. Raises StreamBroken(TOPIC_NOT_DURABLE), PermanentError(BROKER_VERSION)."""
+        """Make what is missing. Raises BrokerUnfit (TOPIC_NOT_DURABLE, BROKER_VERSION)."""
         found: dict[Topic, Facts] = {}
         streams: set[str] = set()
         for topic in topics:

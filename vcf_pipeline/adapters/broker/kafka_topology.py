@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from vcf_pipeline.adapters.broker.kafka_clients import Clients
 from vcf_pipeline.adapters.broker.kafka_errors import mapped
 from vcf_pipeline.adapters.broker.kafka_topics import KnownTopic, Topics
-from vcf_pipeline.domain.errors import BrokerUnavailable, StreamBroken
+from vcf_pipeline.domain.errors import BrokerUnavailable, BrokerUnfit
 from vcf_pipeline.domain.stream.topics import DAY_S, Topic
 from vcf_pipeline.domain.stream.topology_diff import REPLICATION, FoundTopic
 
@@ -51,7 +51,7 @@ class Topology:
         for topic, config in configs.items():
             why = not_durable(config, known[topic].replication)
             if why:
-                raise StreamBroken(
+                raise BrokerUnfit(
                     where=self._topics.where(topic),
                     expected="a topic that keeps what it acknowledged",
                     got=why,

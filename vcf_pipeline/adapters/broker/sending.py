@@ -11,9 +11,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from vcf_pipeline.adapters.broker.guard import Guard
-from vcf_pipeline.adapters.broker.port import Broker
+from vcf_pipeline.adapters.broker.port import Broker, Health
 from vcf_pipeline.adapters.broker.routing import Routing, Standing
-from vcf_pipeline.domain.errors import PipelineError, TopicMissing, TopicRecreated, TransientError, UsageError
+from vcf_pipeline.domain.errors import (
+    BadSetting,
+    BrokerUnfit,
+    PipelineError,
+    TopicMissing,
+    TopicRecreated,
+    TransientError,
+)
 from vcf_pipeline.domain.stream.announcement import Segment
 from vcf_pipeline.domain.stream.topics import CONTROL, Topic
 
@@ -22,6 +29,8 @@ _PROBE_TICK_S = 0.1
 STAND_BY_AFTER_S = 0.1
 """A publication that takes longer has the next broker connected and its topics made, so that a failure finds it ready:
 that alone may cost a second. A shorter one does without, unless an answer is late."""
+UNFIT = (BadSetting, BrokerUnfit)
+"""What no waiting cures, and yet is this broker's fault and not the message's: another one may take it."""
 
 
 class Routes:
@@ -42,6 +51,7 @@ class Routes:
         self._prober: threading.Thread | None = None
         self._is_closed = threading.Event()
         self._ready: set[tuple[str, Topic]] = set()
+        self._unfit: dict[str, Topic] = {}
         self._first_at: float | None = None
         self._stands_by: set[tuple[str, Topic]] = set()
 
@@ -58,14 +68,15 @@ class Routes:
     ) -> Segment:
         """On the chosen broker, on the next one when it fails; when none is left, again until the patience is over.
 
-        A time-out may have landed: receivers drop the repeat.
+        A time-out may have landed: receivers drop the repeat. Raises what UNFIT names only where all of them are.
         """
         deadline = self._clock() + patience_s
         pause, turn = _PAUSE_FIRST_S, 0
         while True:
             name = self.chosen()
             if name is None:  # all rest: asked all the same, since there is nobody else
-                name = self._routing.standings[turn % len(self._routing.standings)].name
+                resting = self._hopeful() or [standing.name for standing in self._routing.standings]
+                name = resting[turn % len(resting)]
                 turn += 1
             started = self._clock()
             try:
@@ -76,13 +87,18 @@ class Routes:
                     is_given_up,
                     lambda name=name: self._stand_by(name, topic) if publish_id else None,  # type: ignore[misc]
                 )
-            except (TransientError, UsageError) as problem:
+            except UNFIT as problem:
+                self._unfit[name] = topic
+                self._failed(name, problem)
+                if is_given_up() or not self._hopeful():
+                    raise
+            except TransientError as problem:
                 if is_given_up():
                     raise
                 self._failed(name, problem)
                 if self.chosen() is not None:
                     continue
-                if isinstance(problem, UsageError) or self._clock() + pause > deadline:
+                if self._clock() + pause > deadline:
                     raise
                 self._pause(pause)
                 pause = min(2 * pause, _PAUSE_MOST_S)
@@ -160,7 +176,12 @@ class Routes:
             self._note(f"{before} → {now}: {self._routing.standing(before).reason or 'it is well again'}", True)
         return now
 
+    def _hopeful(self) -> list[str]:
+        """Those of which waiting may make one that takes it."""
+        return [standing.name for standing in self._routing.standings if standing.name not in self._unfit]
+
     def _succeeded(self, name: str, latency_ms: float) -> None:
+        self._unfit.pop(name, None)
         with self._lock:
             self._routing = self._routing.succeeded(name, self._clock(), latency_ms)
         self.in_use = name
@@ -183,11 +204,25 @@ class Routes:
                     return
             for name in due:
                 health = self._guards[name].probe()
+                if health.is_healthy and (why := self._why_still_unfit(name)):
+                    health = Health(False, health.latency_ms, why)
                 with self._lock:
                     if health.is_healthy:
                         self._routing = self._routing.succeeded(name, self._clock(), health.latency_ms)
                     else:
                         self._routing = self._routing.failed(name, self._clock(), health.reason)
+
+    def _why_still_unfit(self, name: str) -> str:
+        """A server may answer every ping and hold the topic that made it unfit. "" where that is mended."""
+        topic = self._unfit.get(name)
+        if topic is not None:
+            guard = self._guards[name]
+            try:
+                guard.call(lambda: self.ensure(guard.broker, topic), self._is_closed.is_set)
+            except PipelineError as problem:
+                return problem.message
+            self._unfit.pop(name, None)
+        return ""
 
     def close(self) -> None:
         self._is_closed.set()

@@ -24,6 +24,7 @@ from vcf_pipeline.domain.errors import (
     BadSetting,
     BrokerTimeout,
     BrokerUnavailable,
+    BrokerUnfit,
     MessageTooLarge,
     OffsetRegressed,
     StreamBroken,
@@ -95,7 +96,7 @@ class IggyTraps:
         administer(server, account, make_stream)
         http.create_topic(f"{prefix}-other", other.name, 10, int(604800e6), {"enforce_fsync": "true"})
         for call in (lambda: broker.ensure_topics([other]), lambda: broker.append(other, 0, [b"a"])):
-            with pytest.raises(StreamBroken) as raised:
+            with pytest.raises(BrokerUnfit) as raised:
                 call()
             assert raised.value.code == NOT_DURABLE
             assert "messages_required_to_save 1024" in raised.value.got

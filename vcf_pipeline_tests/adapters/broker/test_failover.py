@@ -15,7 +15,17 @@ from vcf_pipeline.adapters.broker.publisher import Window
 from vcf_pipeline.adapters.broker.routing import Rules
 from vcf_pipeline.adapters.broker.spool import SPOOL, Spool
 from vcf_pipeline.domain.breaker import Pauses
-from vcf_pipeline.domain.errors import BadSetting, BrokerTimeout, BrokerUnavailable, TopicFull, TopicRecreated
+from vcf_pipeline.domain.errors import (
+    BadSetting,
+    BadTenantName,
+    BrokerTimeout,
+    BrokerUnavailable,
+    BrokerUnfit,
+    MessageTooLarge,
+    PermanentError,
+    TopicFull,
+    TopicRecreated,
+)
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Segment
 from vcf_pipeline.domain.stream.cursor import Cursor
@@ -160,6 +170,90 @@ def test_a_broker_that_is_set_up_wrongly_is_gone_round_and_alone_it_says_so(kafk
         assert "another password" in " ".join(coordinator.status()["notes"])
     with Coordinator([Wrong(name="iggy")]) as coordinator, pytest.raises(BadSetting):
         coordinator.emit(Envelope(id="e", kind="notification", tenant="t", body=b""), CALLSETS, "key")
+
+
+def unfit(code: str) -> BrokerUnfit:
+    return BrokerUnfit(where="iggy", expected="another server", got="this one", repair="Change it.", code=code)
+
+
+class Unfit(ScriptedBroker):
+    """Answers every ping, and makes no topic until it is mended."""
+
+    problem: PermanentError | None = unfit("BROKER_VERSION")
+    asked = 0
+
+    def ensure_topics(self, topics: Sequence[Topic]) -> None:
+        self.asked += 1
+        if self.problem is not None:
+            raise self.problem
+        super().ensure_topics(topics)
+
+
+@pytest.mark.parametrize("code", ["BROKER_VERSION", "TOPIC_NOT_DURABLE"])
+def test_a_broker_that_is_unfit_is_told_once_and_the_next_one_takes_over(
+    code: str, kafka: ScriptedBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    iggy = Unfit(name="iggy")
+    iggy.problem = unfit(code)
+    spool = Spool(tmp_path / "spool", 64 << 20)
+    with Coordinator([iggy, kafka], spool=spool, rules=QUICK) as coordinator:
+        with coordinator.publisher("t", "p") as publisher:
+            for seq in range(3):
+                publisher.send(seq, b"%d" % seq)
+                publisher.flush()
+            until(lambda: iggy.asked > 3)  # it is asked aside whether it was mended, and not chosen meanwhile
+            publisher.send(3, b"3")
+        assert [segment.broker for segment in publisher.segments] == ["kafka"]
+        assert bodies(coordinator, publisher.segments) == [b"0", b"1", b"2", b"3"]
+    assert sum(f"iggy failed: {iggy.problem.message}" in record.message for record in caplog.records) == 1
+    assert sum("iggy → kafka" in record.message for record in caplog.records) == 1
+    assert not spool.path.exists()
+
+
+def test_an_unfit_broker_that_was_mended_is_gone_back_to(kafka: ScriptedBroker):
+    iggy = Unfit(name="iggy")
+    with Coordinator([iggy, kafka], rules=QUICK) as coordinator:
+        assert coordinator.emit(event(1), CALLSETS, "key").broker == "kafka"
+        iggy.problem = None
+        until(lambda: coordinator.emit(event(2), CALLSETS, "key").broker == "iggy")
+
+
+@pytest.mark.parametrize("unfit_first", [True, False])
+def test_an_unfit_broker_beside_one_that_is_down_leaves_what_is_sent_to_the_spool(
+    unfit_first: bool, kafka: ScriptedBroker, tmp_path: Path
+):
+    kafka.die()
+    brokers = [Unfit(name="iggy"), kafka]
+    spool = Spool(tmp_path / "spool", 64 << 20)
+    with Coordinator(brokers if unfit_first else brokers[::-1], spool=spool) as coordinator:
+        with coordinator.publisher("t", "p") as publisher:
+            publisher.send(0, b"a")
+        assert [segment.broker for segment in publisher.segments] == [SPOOL]
+        assert len(spool.publications()) == 1
+        with pytest.raises(BrokerUnavailable):
+            coordinator.send_now(TOPIC, 0, [b"a"], "p", ())
+
+
+def test_an_unfit_broker_alone_or_pinned_says_so(kafka: ScriptedBroker):
+    for brokers, pin in (([Unfit(name="iggy")], None), ([Unfit(name="iggy"), kafka], "iggy")):
+        with Coordinator(brokers, pin=pin) as coordinator, pytest.raises(BrokerUnfit, match="BROKER_VERSION"):
+            coordinator.emit(event(1), CALLSETS, "key")
+    assert kafka._logs == {}
+
+
+def test_what_is_wrong_with_the_message_itself_goes_to_no_other_broker(iggy: ScriptedBroker, kafka: ScriptedBroker):
+    iggy.max_message_bytes = 10
+    with Coordinator([iggy, kafka]) as coordinator, pytest.raises(MessageTooLarge):
+        coordinator.send_again(TOPIC, 0, b"x" * 11)
+    assert kafka._logs == {}
+
+
+def test_a_name_that_is_wrong_on_every_broker_goes_to_no_other_one(kafka: ScriptedBroker):
+    misnamed = Unfit(name="iggy")
+    misnamed.problem = BadTenantName(where="tenant", expected="a name", got="A/B")
+    with Coordinator([misnamed, kafka]) as coordinator, pytest.raises(BadTenantName):
+        coordinator.send_again(TOPIC, 0, b"x")
+    assert kafka._logs == {}
 
 
 def test_with_no_broker_left_chunks_go_to_the_spool_and_to_the_first_one_that_is_back(

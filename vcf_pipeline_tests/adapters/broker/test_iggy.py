@@ -17,7 +17,7 @@ import pytest
 
 from vcf_pipeline.adapters.broker.iggy import IggyBroker, IggyOptions
 from vcf_pipeline.adapters.broker.iggy_errors import WRONG_VERSION
-from vcf_pipeline.domain.errors import BadSetting, BrokerTimeout, BrokerUnavailable, OffsetLost, PermanentError
+from vcf_pipeline.domain.errors import BadSetting, BrokerTimeout, BrokerUnavailable, BrokerUnfit, OffsetLost
 from vcf_pipeline.testing import iggy_wire as wire
 from vcf_pipeline.testing.iggy_stub import PASSWORD, TOKEN, USER, IggyStub
 from vcf_pipeline_tests.adapters.broker.contract import MUCH, BrokerContract, Opened, bodies_of
@@ -132,14 +132,14 @@ class TestAnswersThatDoNotCome:
 
 class TestVersions:
     def test_a_server_of_another_protocol_is_named_with_the_versions_that_would_do(self) -> None:
-        with _served(IggyStub(protocol=(0, 12, 0))) as broker, pytest.raises(PermanentError) as raised:
+        with _served(IggyStub(protocol=(0, 12, 0))) as broker, pytest.raises(BrokerUnfit) as raised:
             broker.ensure_topics([TOPIC])
         assert raised.value.code == WRONG_VERSION
         assert "server accepts [0.12.0" in raised.value.message
         assert "apache/iggy:0.9.0" in raised.value.repair
 
     def test_a_server_that_calls_itself_another_version_is_refused(self) -> None:
-        with _served(IggyStub(version="0.10.1")) as broker, pytest.raises(PermanentError) as raised:
+        with _served(IggyStub(version="0.10.1")) as broker, pytest.raises(BrokerUnfit) as raised:
             broker.ensure_topics([TOPIC])
         assert raised.value.code == WRONG_VERSION
         assert raised.value.got == "a server of version 0.10.1"

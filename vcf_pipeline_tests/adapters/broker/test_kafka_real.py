@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from vcf_pipeline.adapters.broker.kafka import KafkaBroker, KafkaOptions
-from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable, StreamBroken
+from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable, BrokerUnfit
 from vcf_pipeline.domain.stream.topics import CALLSETS
 from vcf_pipeline_tests.adapters.broker.contract import BrokerContract, Opened
 from vcf_pipeline_tests.adapters.broker.kafka_server import USER, KafkaServer
@@ -70,7 +70,7 @@ def test_a_topic_that_could_lose_what_it_acknowledged_is_refused_by_name(
     make().ensure_topics([CALLSETS])
     name = make()._topics.name_of(CALLSETS)
     altered(kafka_address, name, **config)
-    with pytest.raises(StreamBroken, match=says) as refused:
+    with pytest.raises(BrokerUnfit, match=says) as refused:
         make().ensure_topics([CALLSETS])
     assert name in refused.value.message
     assert refused.value.code == "TOPIC_NOT_DURABLE"
