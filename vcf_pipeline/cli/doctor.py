@@ -177,7 +177,9 @@ def _brokers(control: Control) -> list[Finding]:
     spool = status["spool"]
     if spool is not None and spool["publications"]:
         text = f"{spool['announced']:,} callsets wait for a broker, {spool['used_bytes'] / 1e6:,.1f} MB"
-        findings.append(Finding("spool", "note", f"{text}; send them with: vcf-pipeline spool drain"))
+        findings.append(
+            Finding("spool", "note", f"{text}; the daemon of this home sends them on, or: vcf-pipeline spool drain")
+        )
     return findings
 
 

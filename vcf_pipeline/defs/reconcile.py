@@ -1,4 +1,5 @@
-"""What a lost run, cursor or database left undone: the ledger and the manifests know, Dagster is made to agree.
+"""What a lost run, cursor, broker or database left undone: the ledger, the manifests and the spool know, and Dagster
+and the brokers are made to agree.
 
 Not here: the decision (domain/stream/run_plan.py); what callset_sensor hears by itself (sensors.py).
 """
@@ -15,14 +16,17 @@ from vcf_pipeline.defs.jobs import FOR_ANNOTATIONS, annotation_loads_job, annota
 from vcf_pipeline.defs.partitions import CALLSETS
 from vcf_pipeline.defs.reconcile_annotations import annotations_to_ask_for
 from vcf_pipeline.defs.runs_in_progress import lost_partitions, partitions_in_progress
-from vcf_pipeline.domain.errors import Superseded
+from vcf_pipeline.domain.errors import PipelineError, Superseded
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import RunPlanned, Standing, plan_reconcile
+from vcf_pipeline.stages.forward import forward_spooled
 from vcf_pipeline.wiring import Control
 
 MAX_RETRIES_TAG = "dagster/max_retries"
 FINAL = ("done", "refused", "forgotten")
 _SHOWN = 10
+FORWARD_SECONDS = 2.0
+"""What a tick gives to the spool at most, a stretch more or less: the rest of reconciling waits for so long."""
 
 
 @dg.sensor(
@@ -30,12 +34,14 @@ _SHOWN = 10
     jobs=[variants_job, annotations_job, annotation_loads_job],
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Ends runs whose process is gone, rebuilds partitions, asks again for what was announced and not done.",
+    description="Ends runs whose process is gone, rebuilds partitions, asks again for what was announced and not done, "
+    "sends on what waits in this home's spool.",
 )
 def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourceParam[Control]) -> dg.SensorResult:
     """A few lines around `plan_reconcile`. Nothing is computed here, and nothing twice."""
     for run_id in fail_dead_runs(context.instance):
         context.log.warning(f"Run {run_id}: its process is gone; reported as failed.")
+    spooled = _send_on(context, control)  # before the ledger is asked, which then knows of what was sent
     partitions = context.instance.get_dynamic_partitions("callsets")
     in_progress = partitions_in_progress(context.instance, partitions, other_than=FOR_ANNOTATIONS)
     lost = lost_partitions(context.instance, other_than=FOR_ANNOTATIONS)
@@ -48,9 +54,9 @@ def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePa
     plan = plan_reconcile(standings, time.time(), partitions)
     gone = {str(one.key) for one in callsets if one.state in ("forgotten", "refused")} & set(partitions)
     annotations, unexplained = annotations_to_ask_for(context.instance, control, callsets, partitions, time.time())
-    given_up = " ".join(filter(None, [_given_up(plan.given_up), _given_up(unexplained, "unexplained")]))
-    if given_up and given_up != context.cursor:
-        context.log.error(given_up)
+    undone = " ".join(filter(None, [_given_up(plan.given_up), _given_up(unexplained, "unexplained"), spooled]))
+    if undone and undone != context.cursor:
+        context.log.error(undone)
     generations = {str(callset.key): callset.generation for callset in callsets}
     asked = [
         request for run in plan.runs if (request := _ask_again(control, run, generations[run.members[0]])) is not None
@@ -65,9 +71,26 @@ def reconcile_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePa
         run_requests=[*asked, *annotations],
         skip_reason=None
         if asked or annotations
-        else dg.SkipReason(given_up or f"{len(callsets)} callsets, nothing to ask for."),
-        cursor=given_up,
+        else dg.SkipReason(undone or f"{len(callsets)} callsets, nothing to ask for."),
+        cursor=undone,
     )
+
+
+def _send_on(context: dg.SensorEvaluationContext, control: Control) -> str:
+    """Send on what waits in this home's spool; what the UI shows while some is left, "" else. Never raises."""
+    try:
+        if not control.spool.has_announced():
+            return ""
+        drained = forward_spooled(control.coordinator, control.ledger, FORWARD_SECONDS)
+    except PipelineError as problem:
+        return f"The spool cannot be sent on: {problem.message}"
+    except Exception as problem:
+        # whatever else a vendor's client does: what was announced must be asked for all the same
+        context.log.exception("The spool was not sent on.")
+        return f"The spool cannot be sent on: {type(problem).__name__}."
+    if drained.forwarded or drained.done:
+        context.log.info(f"Spool: {len(drained.forwarded)} sent on, {len(drained.done)} done by batch meanwhile.")
+    return f"{drained.left} wait in the spool: {drained.reason}" if drained.left else ""
 
 
 def _given_up(keys: Sequence[str], how: str = "failed") -> str:

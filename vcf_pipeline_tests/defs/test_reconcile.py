@@ -13,10 +13,28 @@ from vcf_pipeline.adapters.ledger.holder import Holder
 from vcf_pipeline.defs.holder import HELD_RUN_TAG, HOLDER_TAG, holder_tags
 from vcf_pipeline.domain.errors import StoreUnavailable
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.settings import load_settings
+from vcf_pipeline.testing.scripted_broker import ScriptedBroker
+from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.defs.conftest import Desk
+from vcf_pipeline_tests.stages.published import announcements
 
 STARTED, STARTING = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING
 RUN_ID, RETRY_ID = "0" * 8 + "-0000-4000-8000-000000000001", "0" * 8 + "-0000-4000-8000-000000000002"
+
+
+@pytest.fixture
+def broker(desk: Desk) -> ScriptedBroker:
+    """In place of the embedded log of the desk; what finds it down goes to the spool of the desk's home."""
+    broker = ScriptedBroker(name="iggy", call_timeout_s=1.0)
+    desk.control.close()
+    settings = load_settings({}, home=desk.folder / "home", stream={"reconnect_s": 0.1, "frozen_after_s": 0.2})
+    desk.control = Control(settings, brokers=[broker])
+    return broker
+
+
+def said(result: dg.SensorResult) -> str:
+    return str(result.skip_reason.skip_message) if result.skip_reason is not None else ""
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +171,45 @@ def test_a_forget_between_the_look_and_the_request_ends_the_request(desk: Desk, 
     ledger.forget(PartitionKey.parse(partition))
     monkeypatch.setattr(ledger, "callsets", lambda: seen)
     assert desk.tick("reconcile_sensor").run_requests == []
+
+
+def test_what_waits_in_the_spool_is_sent_on_once_a_broker_is_back(desk: Desk, broker: ScriptedBroker):
+    broker.die()
+    partition = desk.publish()
+    assert desk.control.spool.has_announced()
+    for fault in (broker.die, broker.freeze):
+        fault()
+        assert said(desk.tick("reconcile_sensor")).startswith("1 wait in the spool: ")
+        assert desk.state(partition) == "unknown"
+        broker.restart()
+    assert "spool" not in said(desk.tick("reconcile_sensor"))
+    (sent,) = announcements(desk.control.coordinator)
+    assert (str(sent.key), desk.state(partition)) == (partition, "announced")
+    assert not desk.control.spool.has_announced()
+
+
+def test_two_who_send_on_at_once_send_once(desk: Desk, broker: ScriptedBroker):
+    broker.die()
+    desk.publish()
+    broker.restart()
+    with desk.control.spool.one_forwarder():
+        assert said(desk.tick("reconcile_sensor")) == "1 wait in the spool: another process is sending them"
+    desk.tick("reconcile_sensor")
+    assert len(announcements(desk.control.coordinator)) == 1
+
+
+def test_a_spool_that_cannot_be_read_is_told_and_the_rest_is_reconciled_all_the_same(desk: Desk, later: None):
+    partition = desk.publish()
+    desk.tick("callset_sensor")
+    spool = desk.control.spool
+    spool.folder.mkdir()
+    spool.path.write_bytes(b"no database at all, " * 100)
+    result = desk.tick("reconcile_sensor")
+    assert [request.partition_key for request in result.run_requests or []] == [partition]
+    assert str(spool.path) in str(result.cursor)
+
+
+def test_where_nothing_was_ever_spooled_a_tick_connects_to_nobody_and_makes_nothing(desk: Desk):
+    desk.tick("reconcile_sensor")
+    assert "coordinator" not in desk.control.__dict__
+    assert not desk.control.spool.folder.exists()

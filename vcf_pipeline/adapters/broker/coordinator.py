@@ -21,7 +21,7 @@ from vcf_pipeline.adapters.broker.port import Broker, Message
 from vcf_pipeline.adapters.broker.publisher import WINDOW, Acknowledged, Publisher, Window
 from vcf_pipeline.adapters.broker.reading import messages_of
 from vcf_pipeline.adapters.broker.routing import Routing, Rules
-from vcf_pipeline.adapters.broker.sending import Routes
+from vcf_pipeline.adapters.broker.sending import UNFIT, Routes
 from vcf_pipeline.adapters.broker.spool import SPOOL, Spool
 from vcf_pipeline.domain.errors import (
     BrokerUnavailable,
@@ -121,7 +121,7 @@ class Coordinator:
         self._spool.keep(variants_topic(announced.tenant), announced.publish_id, frame.encode(event))
         try:
             return Forwarder(self._spool, self).forward(announced.publish_id)
-        except TransientError:
+        except (TransientError, *UNFIT):
             return None
 
     def discard(self, publish_id: str) -> None:
@@ -139,12 +139,13 @@ class Coordinator:
         self,
         is_done: Callable[[Announcement], bool] = lambda _: False,
         on_forwarded: Callable[[Announcement], None] = lambda _: None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> Drained:
-        """Send what the spool holds, in order. is_done: whether control has a callset's tables already."""
+        """Send what the spool holds, in order. See Forwarder.drain."""
         if self._spool is None:
             return Drained()
         self._spool.sweep()
-        return Forwarder(self._spool, self).drain(is_done, on_forwarded)
+        return Forwarder(self._spool, self).drain(is_done, on_forwarded, is_over)
 
     def dead_letter(
         self,

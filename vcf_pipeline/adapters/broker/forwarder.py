@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from vcf_pipeline.adapters.broker.sending import UNFIT
 from vcf_pipeline.adapters.broker.spool import SPOOL, Spool, Spooled
 from vcf_pipeline.domain.errors import PermanentError, StreamBroken, TransientError
 from vcf_pipeline.domain.stream import envelope as frame
@@ -43,10 +44,16 @@ class Forwarder:
     def __init__(self, spool: Spool, sending: Sending) -> None:
         self._spool, self._sending = spool, sending
 
-    def drain(self, is_done: Callable[[Announcement], bool], on_forwarded: Callable[[Announcement], None]) -> Drained:
+    def drain(
+        self,
+        is_done: Callable[[Announcement], bool],
+        on_forwarded: Callable[[Announcement], None],
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> Drained:
         """Every announced publication, until a broker fails. One that is broken is named and passed over.
 
-        is_done: whether control has the callset's tables already, by batch.
+        is_done: whether control has the callset's tables already, by batch. is_over: whether to leave the rest, in the
+        middle of a publication too; asked after each stretch, so that every call gets on.
         """
         drained = Drained()
         with self._spool.one_forwarder() as is_mine:
@@ -61,10 +68,13 @@ class Forwarder:
                     if is_done(announced):
                         self._spool.drop(one.publish_id)
                         drained.done.append(announced)
+                    elif (whole := self._forward(one, announced, is_over)) is not None:
+                        drained.forwarded.append(whole)
+                        on_forwarded(whole)
                     else:
-                        drained.forwarded.append(self._forward(one, announced))
-                        on_forwarded(drained.forwarded[-1])
-                except TransientError as problem:
+                        drained.reason = "they go on with the next pass"
+                        return drained
+                except (TransientError, *UNFIT) as problem:
                     drained.reason = problem.message
                     return drained
                 except PermanentError as problem:
@@ -79,14 +89,17 @@ class Forwarder:
             found = [one for one in self._spool.publications() if one.publish_id == publish_id]
             if not is_mine or not found or found[0].announcement is None:
                 return None
-            return self._forward(found[0], announcement_of(found[0]))
+            return self._forward(found[0], announcement_of(found[0]), lambda: False)
 
-    def _forward(self, one: Spooled, announced: Announcement) -> Announcement:
+    def _forward(self, one: Spooled, announced: Announcement, is_over: Callable[[], bool]) -> Announcement | None:
+        """None where the time was over before its last chunk was out."""
         try:
-            self._send_chunks(one)
+            are_sent = self._send_chunks(one, is_over)
         except StreamBroken:
             self._spool.forget_sent(one.publish_id)  # the topic was lost meanwhile; the chunks are still here
-            self._send_chunks(one)
+            are_sent = self._send_chunks(one, is_over)
+        if not are_sent:
+            return None
         whole = replace(announced, segments=resolved(announced, self._spool.sent(one.publish_id)))
         envelope = frame.decode(one.announcement or b"")
         event = CallsetAnnounced(whole).to_envelope(ts=envelope.ts, producer=envelope.producer)
@@ -94,13 +107,16 @@ class Forwarder:
         self._spool.drop(one.publish_id)
         return whole
 
-    def _send_chunks(self, one: Spooled) -> None:
+    def _send_chunks(self, one: Spooled, is_over: Callable[[], bool]) -> bool:
         partition = partition_for(one.topic, one.publish_id)
         while stretch := self._spool.unsent(one.publish_id, STRETCH_BYTES):
             earlier = [segment for _, _, segment in self._spool.sent(one.publish_id)]
             bodies = [body for _, body in stretch]
             segment = self._sending.send_now(one.topic, partition, bodies, one.publish_id, earlier)
             self._spool.note_sent(one.publish_id, stretch[0][0], stretch[-1][0], segment)
+            if is_over():
+                return not self._spool.unsent(one.publish_id, 1)
+        return True
 
 
 def announcement_of(one: Spooled) -> Announcement:

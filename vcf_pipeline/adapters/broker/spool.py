@@ -141,6 +141,19 @@ class Spool:
             )
         return [Spooled(row[0], Topic.parse(row[1]), row[2], row[4], row[5], row[3]) for row in rows]
 
+    def has_announced(self) -> bool:
+        """Whether something waits to be sent on. One look at the folder where nothing was ever kept, and by a
+        connection of its own, which is not set up for writing, where something was: it is asked every few seconds.
+        """
+        if not self.path.exists():
+            return False
+        query = "SELECT 1 FROM publications WHERE announcement IS NOT NULL LIMIT 1"
+        with (
+            self._errors(),
+            contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=rw", uri=True)) as db,
+        ):
+            return db.execute(query).fetchone() is not None
+
     def unsent(self, publish_id: str, max_bytes: int) -> list[tuple[int, bytes]]:
         """The next (seq, body) that no broker has, without a gap between their numbers, up to max_bytes."""
         stretch: list[tuple[int, bytes]] = []

@@ -9,7 +9,7 @@ import pytest
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
 from vcf_pipeline.adapters.broker.forwarder import resolved
 from vcf_pipeline.adapters.broker.spool import KEEP_UNANNOUNCED_S, RESERVE_BYTES, SPOOL, Spool
-from vcf_pipeline.domain.errors import BrokerUnavailable, StreamBroken, TopicFull
+from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable, StreamBroken, TopicFull
 from vcf_pipeline.domain.identity import announcement_id
 from vcf_pipeline.domain.stream.announcement import Announcement, Segment
 from vcf_pipeline.domain.stream.topics import variants_topic
@@ -156,6 +156,64 @@ def test_they_leave_in_the_order_in_which_they_came_each_announced_after_its_chu
         bodies = [message.body for segment in one.segments for message in coordinator.read_segment(segment)]
         assert [body for body in bodies if body in dict(chunks(0, 5)).values()] == [body for _, body in chunks(0, 5)]
         assert {segment.broker for segment in one.segments} == {"iggy"}
+
+
+def test_whether_something_waits_is_known_without_making_anything(
+    broker: ScriptedBroker, coordinator: Coordinator, spool: Spool
+):
+    assert not spool.has_announced()
+    assert not spool.folder.exists()
+    spool.append(TOPIC, 0, "being-published", chunks(0, 0))
+    assert not spool.has_announced()
+    broker.die()
+    kept(spool, coordinator, "p", "1" * 16)
+    assert spool.has_announced()
+    broker.restart()
+    coordinator.drain()
+    assert not spool.has_announced()
+
+
+def test_a_pass_whose_time_is_over_leaves_the_rest_to_the_next_in_the_middle_of_a_publication_too(
+    broker: ScriptedBroker, coordinator: Coordinator, spool: Spool
+):
+    broker.die()
+    big = chunks(0, 9, size=1 << 20)
+    with coordinator.publisher("t", "p") as publisher:
+        for seq, body in big:
+            publisher.send(seq, body)
+    assert coordinator.announce(announced("p", publisher.segments, 10), ts=1, producer="test") is None
+    broker.restart()
+    lefts = []
+    while True:
+        drained = coordinator.drain(is_over=lambda: True)
+        lefts.append(drained.left)
+        if not drained.left:
+            break
+        assert drained.forwarded == []
+    assert lefts == [1, 1, 1, 0]
+    (one,) = drained.forwarded
+    sent = [message.body for segment in one.segments for message in coordinator.read_segment(segment)]
+    assert sent == [body for _, body in big]
+
+
+def test_an_unfit_broker_ends_a_pass_and_what_was_announced_is_kept(
+    broker: ScriptedBroker, coordinator: Coordinator, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    broker.die()
+    kept(spool, coordinator, "p0", "0" * 16)
+    broker.restart()
+    asked = []
+
+    def refuse(topics: object) -> None:
+        asked.append(topics)
+        raise BadSetting(where="iggy", expected="a login that the server knows", got="another", code="LOGIN_REFUSED")
+
+    monkeypatch.setattr(broker, "ensure_topics", refuse)
+    kept(spool, coordinator, "p1", "1" * 16)
+    asked.clear()
+    drained = coordinator.drain()
+    assert (drained.left, drained.forwarded, len(asked)) == (2, [], 1)
+    assert "LOGIN_REFUSED" in drained.reason
 
 
 def test_what_control_has_by_batch_is_dropped_not_sent(broker: ScriptedBroker, coordinator: Coordinator, spool: Spool):
