@@ -100,7 +100,7 @@ def _given_up(keys: Sequence[str], how: str = "failed") -> str:
     shown = ", ".join(keys[:_SHOWN]) + (", …" if len(keys) > _SHOWN else "")
     return (
         f"{len(keys)} left {how}: {shown}. `vcf-pipeline callsets show` says why; "
-        "`vcf-pipeline run` or a materialisation tries again."
+        "`vcf-pipeline run`, a materialisation, or the file published once more tries again."
     )
 
 

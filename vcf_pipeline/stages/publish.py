@@ -57,8 +57,8 @@ class Claim(Protocol):
 class Receipts(Protocol):
     """What control can tell a sender that sees its ledger. Absent on a sender elsewhere."""
 
-    def announcement(self, key: PartitionKey) -> Announcement | None:
-        """The publication that counts for this callset's present generation."""
+    def published(self, key: PartitionKey) -> Announcement | None:
+        """The publication that counts. None where there is none, and where it was given up: another helps then."""
         ...
 
     def claim_publication(self, tenant: str, callset_id: str, publish_id: str, settings_fingerprint: str) -> Claim:
@@ -131,7 +131,7 @@ def publish_callset(
     key = PartitionKey(tenant, callset_id(sha256, settings.assembly))
     shown = label or _stem(path)
     if receipts is not None:
-        known = receipts.announcement(key)
+        known = receipts.published(key)
         if known is not None and not _may_publish(known, settings, replace, path):
             return _published_before(known, shown, time.perf_counter() - started)
     waiting = coordinator.waiting(key)
@@ -151,7 +151,7 @@ def publish_callset(
             if not claim.won and not (replace and claim.has_other_settings):
                 state.forget()
                 coordinator.discard(announcement.publish_id)
-                known = receipts.announcement(key) or announcement
+                known = receipts.published(key) or announcement
                 return _published_before(known, shown, time.perf_counter() - started, claim.published_as or "")
         made = coordinator.announce(announcement, ts=_milliseconds(announcement.created_at), producer=PRODUCER)
         if receipts is not None and made is not None:

@@ -13,6 +13,7 @@ import pytest
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
 from vcf_pipeline.adapters.broker.embedded import EmbeddedBroker
+from vcf_pipeline.adapters.ledger.ledger import open_ledger
 from vcf_pipeline.domain.errors import BrokerUnavailable, NotFound, TooManyRejects, UsageError
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream import envelope as frame
@@ -218,7 +219,7 @@ class InMemoryReceipts:
         self.answer = Answer(won=True)
         self.claims: list[str] = []
 
-    def announcement(self, key: PartitionKey) -> Announcement | None:
+    def published(self, key: PartitionKey) -> Announcement | None:
         return self.known
 
     def claim_publication(self, tenant: str, callset_id: str, publish_id: str, settings_fingerprint: str) -> Answer:
@@ -242,6 +243,19 @@ def test_what_control_knows_as_published_is_not_sent_again(tmp_path: Path, coord
     assert (second.digest, second.chunks) == (first.digest, first.chunks)
     assert len(announcements(coordinator)) == 1
     assert len(receipts.claims) == 1
+
+
+def test_what_control_has_given_up_is_sent_again_once(tmp_path: Path, coordinator: Coordinator):
+    path = made_vcf(tmp_path, records=3)
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    first = published(path, coordinator, tmp_path, receipts=ledger)
+    key = PartitionKey.parse(first.partition)
+    ledger.mark_failed(key, "its topic is gone", "TOPIC_MISSING", permanent=True, generation=0)
+    second, third = (published(path, coordinator, tmp_path, receipts=ledger) for _ in range(2))
+    ledger.close()
+    assert (second.already_published, third.already_published) == (False, True)
+    assert third.publish_id == second.publish_id
+    assert [one.publish_id for one in announcements(coordinator)] == [first.publish_id, second.publish_id]
 
 
 def test_a_lost_claim_announces_nothing(tmp_path: Path, coordinator: Coordinator):

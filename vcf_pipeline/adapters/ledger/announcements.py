@@ -1,7 +1,9 @@
 """Announcements and claims: who was first to publish a callset. The first complete one of a generation wins.
 
-Every publish_id that was ever recorded is remembered with its generation, so that a message from before a `forget`
-never brings the callset back. Not here: what an announcement says (domain/stream/announcement.py).
+A callset that was given up, as one whose chunks are lost, takes a publication that nobody has heard of yet, and begins
+a generation with it: its runs have other keys, and what the old ones still write down no longer counts. Every
+publish_id that was ever recorded is remembered with its generation, so that a message from before that, or from before
+a `forget`, never brings the callset back. Not here: what an announcement says (domain/stream/announcement.py).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from vcf_pipeline.adapters.ledger import schema
-from vcf_pipeline.adapters.ledger.callsets import FRESH, get, update
+from vcf_pipeline.adapters.ledger.callsets import FRESH, Callset, get, update
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.holder import Holder
 from vcf_pipeline.domain.identity import PartitionKey
@@ -42,13 +44,14 @@ class Announcements:
     def record_announcement(self, announced: Announcement, place: str | None = None) -> Verdict:
         """accepted: the callset is to be read from it. repeated: it, or an equal one before it, is recorded already.
 
-        superseded: it was recorded before a forget, or an older publication with other settings came late.
+        superseded: it was recorded in an earlier generation, or an older publication with other settings came late.
         place: where it was heard, kept for a dead letter; a sender who records what it sends does not know it.
         """
         table = schema.announcements
         key = announced.key
         with self.database.writing() as connection:
             now = self.database.now(connection)
+            _end_claim(connection, key, announced.publish_id)
             callset = get(connection, key)
             generation = callset.generation if callset is not None else 0
             before = connection.execute(sa.select(table).where(table.c.id == announced.id)).one_or_none()
@@ -61,22 +64,24 @@ class Announcements:
                 is_replaced = rival is not None and rival.settings_fingerprint != announced.settings_fingerprint
                 return "superseded" if is_replaced else "repeated"
             rival = self._accepted(connection, key, generation)
+            is_given_up = callset is not None and callset.is_given_up
             verdict: Verdict = "accepted"
             if callset is not None and callset.state == "refused":
                 verdict = "repeated"
             elif rival is not None:
                 if rival.settings_fingerprint == announced.settings_fingerprint:
-                    verdict = "repeated"
+                    verdict = "accepted" if is_given_up else "repeated"
                 elif rival.publish_id > announced.publish_id:
                     verdict = "superseded"  # UUIDv7: the greater one was begun later
             if verdict == "accepted" and rival is not None:
                 connection.execute(sa.update(table).where(table.c.id == rival.id).values(is_accepted=False))
+            begins_generation = is_given_up and verdict == "accepted"
             connection.execute(
                 sa.insert(table).values(
                     id=announced.id,
                     tenant=key.tenant,
                     callset_id=key.callset_id,
-                    generation=generation,
+                    generation=generation + 1 if begins_generation else generation,
                     publish_id=announced.publish_id,
                     is_accepted=verdict == "accepted",
                     body=json.dumps(announced.to_dict()),
@@ -94,6 +99,12 @@ class Announcements:
             callset = get(connection, key)
             return None if callset is None else self._accepted(connection, key, callset.generation)
 
+    def published(self, key: PartitionKey) -> Announcement | None:
+        """The accepted one, where the same content published again would change nothing: not of what was given up."""
+        with self.database.reading() as connection:
+            callset = get(connection, key)
+            return None if callset is None else self._standing(connection, callset)
+
     def announced_at(self, announced: Announcement) -> str | None:
         """Where it was heard last, as str(Place)."""
         table = schema.announcements
@@ -108,11 +119,10 @@ class Announcements:
         with self.database.writing() as connection:
             callset = get(connection, key)
             generation = callset.generation if callset is not None else 0
-            rival = self._accepted(connection, key, generation)
-            if rival is not None and rival.publish_id != publish_id:
+            rival = self._standing(connection, callset) if callset is not None else None
+            if callset is not None and rival is not None and rival.publish_id != publish_id:
                 other = rival.settings_fingerprint != settings_fingerprint
-                label = callset.label if callset is not None else rival.label
-                return Claim(won=False, published_as=str(key), label=label, has_other_settings=other)
+                return Claim(won=False, published_as=str(key), label=callset.label, has_other_settings=other)
             mine = (table.c.tenant == tenant) & (table.c.callset_id == callset_id) & (table.c.generation == generation)
             claim = connection.execute(sa.select(table).where(mine)).one_or_none()
             if (
@@ -136,6 +146,9 @@ class Announcements:
             )
         return Claim(won=True)
 
+    def _standing(self, connection: sa.Connection, callset: Callset) -> Announcement | None:
+        return None if callset.is_given_up else self._accepted(connection, callset.key, callset.generation)
+
     def _accepted(self, connection: sa.Connection, key: PartitionKey, generation: int) -> Announcement | None:
         table = schema.announcements
         body = connection.execute(
@@ -147,6 +160,12 @@ class Announcements:
             )
         ).scalar_one_or_none()
         return None if body is None else Announcement.from_dict(json.loads(body))
+
+
+def _end_claim(connection: sa.Connection, key: PartitionKey, publish_id: str) -> None:
+    table = schema.claims
+    mine = (table.c.tenant == key.tenant) & (table.c.callset_id == key.callset_id)
+    connection.execute(sa.delete(table).where(mine, table.c.publish_id == publish_id))
 
 
 def _take_over(connection: sa.Connection, announced: Announcement, now: float) -> None:
@@ -166,6 +185,10 @@ def _take_over(connection: sa.Connection, announced: Announcement, now: float) -
         names = {"tenant": key.tenant, "callset_id": key.callset_id, "generation": 0, "created_at": now}
         told = {"label": announced.label, "uri": announced.uri, "correlation_id": announced.correlation_id}
         connection.execute(sa.insert(schema.callsets).values(state="announced", **names, **told, **given, **FRESH))
+    elif callset.is_given_up:
+        told = {"uri": announced.uri, "correlation_id": announced.correlation_id}
+        generation = callset.generation + 1
+        update(connection, key, state="announced", generation=generation, **told, **given, **FRESH)
     elif callset.state == "forgotten":
         told = {"label": announced.label, "uri": announced.uri, "correlation_id": announced.correlation_id}
         update(connection, key, state="announced", **told, **given, **FRESH)

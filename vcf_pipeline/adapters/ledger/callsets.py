@@ -18,6 +18,7 @@ from vcf_pipeline.adapters.ledger import schema
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.domain.errors import AmbiguousCallset, Superseded, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream.run_plan import LIMITS
 
 State = Literal["registered", "announced", "running", "done", "failed", "refused", "forgotten"]
 _SHOWN = 60
@@ -59,6 +60,11 @@ class Callset:
     @property
     def key(self) -> PartitionKey:
         return PartitionKey(self.tenant, self.callset_id)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Failed, and nothing tries it again by itself: it waits for a person, or for another publication."""
+        return self.state == "failed" and (self.is_permanent or self.attempts >= LIMITS.max_attempts)
 
 
 FRESH: dict[str, Any] = {
@@ -327,7 +333,7 @@ class Callsets:
                     where=f"callset {key}",
                     expected=f"generation {generation}",
                     got="a newer one, or none",
-                    repair="The callset was forgotten meanwhile; publish or register it to have it again.",
+                    repair="The callset was forgotten or published anew meanwhile; `callsets show` says how it stands.",
                 )
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
+from vcf_pipeline.domain.errors import Superseded
+from vcf_pipeline.domain.stream.run_plan import LIMITS
 from vcf_pipeline_tests.adapters.ledger.made_ledger import KEY, address, announced, in_another_process, register
 
 
@@ -73,6 +78,77 @@ def test_a_refused_callset_is_not_brought_back_by_a_resend(ledger: Ledger) -> No
     ledger.mark_refused(KEY, "no", "NOT_A_VCF", generation=0)
     assert ledger.record_announcement(announced()) == "repeated"
     assert state_of(ledger) == "refused"
+
+
+def lose(ledger: Ledger, *, permanent: bool = True) -> None:
+    ledger.mark_failed(KEY, "gone", "TOPIC_RECREATED", permanent=permanent, generation=0)
+
+
+def test_a_callset_whose_stream_is_lost_takes_the_next_publication_and_begins_a_generation(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p1"))
+    lose(ledger)
+    assert ledger.published(KEY) is None
+    newer = replace(announced("p2"), uri="/elsewhere/trio.vcf")
+    assert ledger.record_announcement(newer) == "accepted"
+    assert ledger.announcement(KEY) == ledger.published(KEY) == newer
+    found = ledger.callset(KEY)
+    assert found is not None
+    assert (found.state, found.generation, found.uri, found.correlation_id) == (
+        "announced",
+        1,
+        "/elsewhere/trio.vcf",
+        "c-p2",
+    )
+    assert (found.is_permanent, found.attempts, found.code, found.reason) == (False, 0, None, None)
+    # what the run of the lost one still has to say is about nobody any more
+    with pytest.raises(Superseded, match="published anew"):
+        lose(ledger)
+
+
+def test_an_old_announcement_that_is_heard_again_never_takes_the_place_of_the_one_after_it(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p1"))
+    assert ledger.record_announcement(announced("p2")) == "repeated"
+    lose(ledger)
+    for old in ("p1", "p2"):
+        assert ledger.record_announcement(announced(old)) == "repeated"
+        assert state_of(ledger) == "failed"
+    assert ledger.record_announcement(announced("p3")) == "accepted"
+    taken = ledger.callset(KEY)
+    for old in ("p1", "p2"):
+        assert ledger.record_announcement(announced(old)) == "superseded"
+    assert ledger.record_announcement(announced("p3")) == "repeated"
+    assert ledger.record_announcement(announced("p4")) == "repeated"
+    assert ledger.announcement(KEY) == announced("p3")
+    assert ledger.callset(KEY) == taken
+
+
+def test_a_failure_that_is_tried_again_by_itself_takes_none_until_it_is_given_up(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p1"))
+    for attempt in range(1, LIMITS.max_attempts):
+        lose(ledger, permanent=False)
+        assert ledger.record_announcement(announced(f"p{1 + attempt}")) == "repeated"
+        assert ledger.published(KEY) == announced("p1")
+    lose(ledger, permanent=False)
+    assert ledger.published(KEY) is None
+    assert ledger.record_announcement(announced("p9")) == "accepted"
+
+
+def test_other_settings_after_a_lost_stream_begin_a_generation_too(ledger: Ledger) -> None:
+    ledger.record_announcement(announced("p1"))
+    lose(ledger)
+    assert ledger.record_announcement(announced("p2", fingerprint="0" * 16)) == "accepted"
+    found = ledger.callset(KEY)
+    assert found is not None
+    assert (found.state, found.generation, found.settings_fingerprint) == ("announced", 1, "0" * 16)
+
+
+def test_what_is_lost_is_free_to_publish_although_its_publisher_lives(ledger: Ledger) -> None:
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p1", "f" * 16).won
+    ledger.record_announcement(announced("p1"))
+    lose(ledger)
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16).won
+    ledger.record_announcement(announced("p2"))
+    assert not ledger.claim_publication(KEY.tenant, KEY.callset_id, "p3", "f" * 16).won
 
 
 def test_of_two_publishers_at_once_the_second_is_told_who_has_it(ledger: Ledger) -> None:
