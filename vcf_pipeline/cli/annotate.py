@@ -106,6 +106,7 @@ def record(answer: VariantAnswer) -> dict[str, Any]:
                 "ids": list(view.ids),
                 "n_het": view.n_het,
                 "n_hom": view.n_hom,
+                "stale": _stale_record(view),
             }
             for view in answer.views
         ],
@@ -129,6 +130,14 @@ def record(answer: VariantAnswer) -> dict[str, Any]:
     }
 
 
+def _stale_record(view: View) -> dict[str, Any] | None:
+    """What the callset's tables still say, and why no longer; null where they are current."""
+    if view.stale is None or view.stored is None:
+        return None
+    stored = {name: view.stored[name] for name in ("tier", "reasons", "significance", "stars")}
+    return {**view.stale.as_record(), "stored": stored}
+
+
 def _lines(answer: VariantAnswer) -> Iterator[str]:
     chosen = answer.chosen
     where = answer.assembly or "assembly unknown"
@@ -136,6 +145,8 @@ def _lines(answer: VariantAnswer) -> Iterator[str]:
         yield f"{printable(answer.variant_key)}  ({printable(where)})  unknown"
         looked = "no registered source and no loaded callset knows it. Unknown is not benign."
         yield f"  {looked}"
+        for view in answer.views:
+            yield from (f"  callset {printable(view.origin)}: {line}" for line in _stale_lines(view))
         if answer.near:
             yield f"  at this position there are: {', '.join(map(printable, answer.near))}"
         for name, why in answer.not_used.items():
@@ -155,6 +166,7 @@ def _lines(answer: VariantAnswer) -> Iterator[str]:
     for view in answer.views:
         yield ""
         yield f"  {_origin(view)}"
+        yield from (f"    {line}" for line in _stale_lines(view))
         yield from (f"    {line}" for line in _evidence_lines(view.judged["evidence"] or []))
     for name, why in answer.not_used.items():
         yield f"  {printable(name)} was not asked: {printable(why)}"
@@ -182,7 +194,17 @@ def _origin(view: View) -> str:
     if view.callset_id is None:
         return f"registered sources: {tier}" if view.is_known else "registered sources: nothing"
     carriers = "" if view.n_het is None else f" · carried by {(view.n_het or 0) + (view.n_hom or 0)} samples"
-    return f"callset {printable(view.origin)}: {tier} ({', '.join(view.judged['reasons'] or [])}){carriers}"
+    by = " by the sources of now" if view.stale is not None else ""
+    return f"callset {printable(view.origin)}: {_verdict(view.judged)}{by}{carriers}"
+
+
+def _stale_lines(view: View) -> Iterator[str]:
+    if view.stale is not None and view.stored is not None:
+        yield f"its tables still say {_verdict(view.stored)}: {printable(view.stale)}; run it again"
+
+
+def _verdict(judged: Mapping[str, Any]) -> str:
+    return f"tier {judged['tier'] or 'unknown'} ({', '.join(judged['reasons'] or [])})"
 
 
 def _evidence_lines(evidence: Sequence[Mapping[str, str | None]]) -> list[str]:

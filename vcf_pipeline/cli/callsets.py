@@ -78,7 +78,8 @@ def list_callsets(
 @app.command("show")
 @verb
 def show(call: Call, callset: CallsetArgument) -> None:
-    """Show one callset in full: ledger, tables, loads."""
+    """Show one callset in full: ledger, tables, loads, and whether its tiers are those of now."""
+    from vcf_pipeline.stages.stale_triage import stale_callsets
     from vcf_pipeline.wiring import Control
 
     settings = call.settings()
@@ -94,6 +95,14 @@ def show(call: Call, callset: CallsetArgument) -> None:
                 "parts": len(manifest.parts),
                 "size_bytes": sum(part.size_bytes for part in manifest.parts),
             }
+        stale = stale_callsets(
+            found.tenant,
+            [found.callset_id],
+            ledger=control.ledger,
+            tables=control.tables,
+            thresholds=settings.triage.to_thresholds(),
+        ).get(found.callset_id)
+        record["stale"] = stale.as_record() if stale is not None else None
         loads = {store: control.ledger.current_load(store, found.key) for store in ("lancedb", "kuzu")}
         record["stores"] = {store: load.rows if load else 0 for store, load in loads.items()}
         for store in ("lancedb_annotations", "kuzu_annotations"):
@@ -103,7 +112,8 @@ def show(call: Call, callset: CallsetArgument) -> None:
             for store, load in loads.items()
         }
     width = max(len(name) for name in record)
-    call.emit(record, (f"{name:{width}}  {printable(_value(value))}" for name, value in record.items()))
+    said = record | {"stale": stale}
+    call.emit(record, (f"{name:{width}}  {printable(_value(value))}" for name, value in said.items()))
 
 
 @app.command("forget")

@@ -43,6 +43,8 @@ SHOWN = (
     "callset",
 )
 LONGEST_ALLELE = 24
+MOST_STALE_SHOWN = 5
+MOST_LOOKED_AT = 100  # callsets, two small files each, where no row says which ones matter
 DEFAULT_LIMIT = 50
 
 
@@ -84,6 +86,7 @@ def variants(
     with Control(call.settings()) as control:
         result = asked(control, **options)
         labels = _labels(control, result.frame)
+        stale = _stale(control, result.frame, callset)
     frame = readable(result.frame)
     if call.json:
         write_out([frame.write_ndjson()])
@@ -92,6 +95,8 @@ def variants(
     else:
         call.emit({}, _variant_lines(frame, labels))
     _notes(result)
+    for line in stale:
+        stderr_line(line)
     return 0
 
 
@@ -135,6 +140,35 @@ def _labels(control: Control, frame: pl.DataFrame) -> dict[str, str]:
     if "callset_id" not in frame.columns:
         return {}
     return {c.callset_id: c.label for c in control.ledger.callsets(control.settings.tenant)}
+
+
+def _stale(control: Control, frame: pl.DataFrame, named: str | None) -> list[str]:
+    """A line for each callset whose tiers are not those of now: of the rows, of the one that was named; where no row
+    was found, of the first that there are.
+    """
+    from vcf_pipeline.stages.stale_triage import stale_callsets
+
+    tenant = control.settings.tenant
+    labels = {one.callset_id: one.label for one in control.ledger.callsets(tenant) if one.state != "forgotten"}
+    looked_at = frame["callset_id"].unique(maintain_order=True).to_list()
+    if named is not None:
+        looked_at = [control.ledger.resolve(tenant, named).callset_id]
+    elif not looked_at:
+        looked_at = list(labels)[:MOST_LOOKED_AT]
+    found = stale_callsets(
+        tenant,
+        looked_at,
+        ledger=control.ledger,
+        tables=control.tables,
+        thresholds=control.settings.triage.to_thresholds(),
+    )
+    lines = [
+        f"out of date: {printable(labels.get(callset_id, callset_id))} ({tenant}/{callset_id}), {printable(stale)}; "
+        "run it again"
+        for callset_id, stale in found.items()
+    ]
+    rest = len(lines) - MOST_STALE_SHOWN
+    return lines if rest <= 0 else [*lines[:MOST_STALE_SHOWN], f"and {rest:,} more callsets are out of date"]
 
 
 def _variant_lines(frame: pl.DataFrame, labels: dict[str, str]) -> Iterable[str]:

@@ -42,8 +42,19 @@ def report(
     with Control(settings) as control:
         found = control.ledger.resolve(settings.tenant, callset)
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-        told = report_of(found.key, ledger=control.ledger, tables=control.tables, generated_at=now, limit=limit)
+        told = report_of(
+            found.key,
+            ledger=control.ledger,
+            tables=control.tables,
+            registered=control.registered,
+            thresholds=settings.triage.to_thresholds(),
+            generated_at=now,
+            limit=limit,
+        )
     text = page(told)
+    if told.stale is not None:
+        moved = f"{told.n_pending:,} {'allele' if told.n_pending == 1 else 'alleles'} will change tier"
+        stderr_line(f"out of date: {printable(told.stale)}; {moved} when it is run again")
     if output == "-":
         write_out([text])
         return 0
@@ -60,6 +71,8 @@ def report(
         "shown": told.n_shown,
         "explained": int(told.annotated.extra["rows"]["annotated"]) if told.annotated is not None else 0,
         "moves": told.n_moves,
+        "stale": told.stale.as_record() if told.stale is not None else None,
+        "moves_pending": told.n_pending,
     }
     call.emit(record, [f"{path}  {printable(found.label)}", f"  tiers  {tiers}   ({TRIAGE_NOTE})"])
     stderr_line("It names the samples and what they carry: it is yours to guard.")

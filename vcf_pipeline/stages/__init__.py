@@ -16,6 +16,7 @@ gene_model_files.py  a gene model kept with its reference
 joined_sources.py  frames of a callset with what sources have of the same alleles and places
 computed_consequences.py  a callset without consequences → those of a registered gene model, by bcftools csq
 triage.py          parsed_variants → triaged_variants
+stale_triage.py    a stored triage that triaging now would not give: why, and what one allele would be
 annotate.py        triaged_variants → ai_annotations: the alleles that matter, explained
 explanations.py    the explanations of a callset that hold for its triage as it is now
 load.py            a callset's tables → a store, under a lease

@@ -19,6 +19,7 @@ from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.annotation.brief import Brief, brief_of
 from vcf_pipeline.domain.annotation.explained import Explained
 from vcf_pipeline.domain.errors import UsageError
+from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.query import Condition
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.variant_text import Allele, RsId, parse_variant
@@ -30,6 +31,7 @@ from vcf_pipeline.stages.annotate import Explainer
 from vcf_pipeline.stages.joined_sources import Registered, usable
 from vcf_pipeline.stages.query import settled_variants
 from vcf_pipeline.stages.sources import keys_of_rsid
+from vcf_pipeline.stages.stale_triage import Stale, judged_now, stale_triage
 from vcf_pipeline.stages.triage import triage_alleles
 
 MOST_ALLELES = 10
@@ -48,7 +50,9 @@ _JUDGED = (
 class View:
     """What one place knows. origin: "sources", or a callset's label; callset_id: None for sources.
 
-    judged: the columns of TRIAGED from tier to evidence. n_het, n_hom: samples of the callset that carry it.
+    judged: the columns of TRIAGED from tier to evidence, by the sources and rules of now. n_het, n_hom: samples of the
+    callset that carry it. stale: why the callset's tables do not say so yet; stored: what they say, None where the
+    same.
     """
 
     origin: str
@@ -57,6 +61,8 @@ class View:
     ids: tuple[str, ...] = ()
     n_het: int | None = None
     n_hom: int | None = None
+    stale: Stale | None = None
+    stored: Mapping[str, Any] | None = None
 
     @property
     def tier(self) -> int | None:
@@ -131,7 +137,7 @@ def explain_variant(text: str, *, known: Known, assembly: str | None = None) -> 
         for place, key in list(places)[:MOST_ALLELES]
         if wanted in (None, place)
     ]
-    knowing = [answer for answer in answers if any(view.is_known for view in answer.views)]
+    knowing = [answer for answer in answers if any(view.is_known or view.stored for view in answer.views)]
     if knowing:
         return knowing
     if isinstance(named, RsId):
@@ -172,7 +178,7 @@ def _answer(
     own = [row for row in found if row["variant_key"] == key and assemblies.get(row["callset_id"]) == assembly]
     hgvs: dict[str, str | None] = {"hgvs_c": None, "hgvs_p": None}
     for row in own[:MOST_CALLSETS]:
-        judged_row = _judged(row, known)
+        judged_row, stored, stale = _judged(row, known)
         if judged_row is None:
             continue
         hgvs = {name: hgvs[name] or row[name] for name in hgvs}
@@ -184,6 +190,8 @@ def _answer(
                 tuple((row["id"] or "").split(";")) if row["id"] else (),
                 row["n_het"],
                 row["n_hom"],
+                stale,
+                stored,
             )
         )
     speaking = [view for view in views if view.is_known]
@@ -199,12 +207,23 @@ def _answer(
     return VariantAnswer(text, key, assembly, tuple(views), chosen, brief, explained, _not_used(assembly, known))
 
 
-def _judged(row: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
-    """The row of `triaged` of an allele that is loaded; None where the tables have gone since."""
+def _judged(row: Mapping[str, Any], known: Known) -> tuple[dict[str, Any] | None, dict[str, Any] | None, Stale | None]:
+    """Of an allele that is loaded: what it is by the sources of now; and where its tables are older, what they say, and
+    why. None where the tables have gone since.
+    """
+    key = PartitionKey(known.tenant, row["callset_id"])
     frames = known.tables.scan(known.tenant, row["callset_id"], "triaged_variants", "triaged")
     is_it = (pl.col("record_no") == row["record_no"]) & (pl.col("alt_index") == row["alt_index"])
     found = frames.filter(is_it).select(_JUDGED).collect()
-    return found.row(0, named=True) if found.height else None
+    if not found.height:
+        return None, None, None
+    stored = found.row(0, named=True)
+    sources = known.registered.listed(known.tenant)
+    stale = stale_triage(key, tables=known.tables, thresholds=known.thresholds, sources=sources)
+    if stale is None:
+        return stored, None, None
+    now = judged_now(row, key, tables=known.tables, thresholds=known.thresholds, registered=known.registered)
+    return (now.select(_JUDGED).row(0, named=True), stored, stale) if now.height else (None, None, None)
 
 
 def _in_callsets(

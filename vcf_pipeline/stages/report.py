@@ -1,4 +1,5 @@
-"""A callset's tables → everything that its report says, as plain values. Nothing is asked of any store or model.
+"""A callset's tables → everything that its report says, as plain values. No store and no model is asked; registered
+sources are, where they have changed since.
 
 Not here: how it looks (report_page.py, report.html.jinja), the rules (domain/triage).
 """
@@ -19,8 +20,12 @@ from vcf_pipeline.domain.projections.graph_rows import carriers
 from vcf_pipeline.domain.tables.manifest import Manifest
 from vcf_pipeline.domain.tables.schemas import TIER_MOVES
 from vcf_pipeline.domain.triage.rules import CAPS, NOTES, RULES
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.triage.tiers import TIER_NAMES
 from vcf_pipeline.stages.explanations import ASSET, TABLE, current_explanations
+from vcf_pipeline.stages.joined_sources import Registered
+from vcf_pipeline.stages.stale_triage import Stale, stale_triage
+from vcf_pipeline.stages.triage import moves_to_come
 
 PARSED, TRIAGED = "parsed_variants", "triaged_variants"
 SHOWN = (1, 2, 3)
@@ -50,7 +55,9 @@ class Report:
     sha256: of the file's bytes, "" where they never were a file. tiers: alleles by TIER_NAMES. reasons: (code, what it
     says, alleles), frequent first; doubts: likewise of the caps. alleles: by tier 1 to 3, the first `limit` of each:
     columns of both tables, `answer` and `calls` beside them. moves: the newest TIER_MOVES, cut; n_moves: all of them.
-    state: of the ledger. generated_at: ISO 8601, UTC.
+    state: of the ledger. generated_at: ISO 8601, UTC. stale: why triaging now would give other tables; None where it
+    would not. pending: TIER_MOVES that it would bring, those to a lower number first, cut; n_pending: all of them. An
+    allele that is shown and would move has `pending_tier`, which is None for unknown.
     """
 
     key: PartitionKey
@@ -68,6 +75,9 @@ class Report:
     n_moves: int
     limit: int
     generated_at: str
+    stale: Stale | None = None
+    pending: Sequence[Mapping[str, Any]] = ()
+    n_pending: int = 0
     words: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -76,9 +86,20 @@ class Report:
 
 
 def report_of(
-    key: PartitionKey, *, ledger: Ledger, tables: Tables, generated_at: str, limit: int = DEFAULT_LIMIT
+    key: PartitionKey,
+    *,
+    ledger: Ledger,
+    tables: Tables,
+    registered: Registered,
+    thresholds: TriageThresholds,
+    generated_at: str,
+    limit: int = DEFAULT_LIMIT,
 ) -> Report:
-    """Raises UnknownPartition where nothing is triaged. Memory: the shown alleles and one frame."""
+    """registered, thresholds: as the next triage would take them. Where that would give other tables, it is done once,
+    and nothing of it is written.
+
+    Raises UnknownPartition where nothing is triaged. Memory: the shown alleles and one frame, or that of a triage.
+    """
     where = (key.tenant, key.callset_id)
     callset = ledger.callset(key)
     parsed, triaged = tables.manifest(*where, PARSED), tables.manifest(*where, TRIAGED)
@@ -95,6 +116,13 @@ def report_of(
     words |= {note.code: note.says for note in NOTES}
     caps = {cap.code for cap in CAPS}
     moves, n_moves = _moves(tables, key, triaged)
+    shown = {tier: _alleles(tables, key, tier, limit, parsed, has_answers=explanations is not None) for tier in SHOWN}
+    stale = stale_triage(key, tables=tables, thresholds=thresholds, sources=registered.listed(key.tenant))
+    pending: list[dict[str, Any]] = []
+    n_pending = 0
+    if stale is not None:
+        to_come = moves_to_come(key, tables, thresholds=thresholds, registered=registered)
+        pending, n_pending = _pending(to_come, [allele for alleles in shown.values() for allele in alleles])
     return Report(
         key=key,
         state=callset.state,
@@ -106,13 +134,14 @@ def report_of(
         tiers={name: int(triaged.extra["tiers"].get(name, 0)) for name in TIER_NAMES},
         reasons=[(code, words.get(code, ""), count) for code, count in reasons if code not in caps],
         doubts=[(code, words.get(code, ""), count) for code, count in reasons if code in caps],
-        alleles={
-            tier: _alleles(tables, key, tier, limit, parsed, has_answers=explanations is not None) for tier in SHOWN
-        },
+        alleles=shown,
         moves=moves,
         n_moves=n_moves,
         limit=limit,
         generated_at=generated_at,
+        stale=stale,
+        pending=pending,
+        n_pending=n_pending,
         words=words,
     )
 
@@ -202,3 +231,16 @@ def _moves(tables: Tables, key: PartitionKey, triaged: Manifest) -> tuple[list[d
         ["moved_at", pl.col("new_tier").fill_null(5), "record_no"], descending=[True, False, False]
     ).head(MOST_MOVES)
     return newest.to_dicts(), moves.height
+
+
+def _pending(to_come: Iterator[pl.DataFrame], shown: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """The first moves to come, and how many there are; each of the shown alleles is told its own."""
+    by_key = {(allele["record_no"], allele["alt_index"]): allele for allele in shown}
+    keys = pl.DataFrame(list(by_key), schema={name: TIER_MOVES[name] for name in _KEY}, orient="row")
+    first, count = pl.DataFrame(schema=TIER_MOVES), 0
+    for frame in to_come:
+        count += frame.height
+        first = pl.concat([first, frame]).sort(pl.col("new_tier").fill_null(5), *_KEY).head(MOST_MOVES)
+        for move in frame.join(keys, on=_KEY, how="semi").iter_rows(named=True):
+            by_key[move["record_no"], move["alt_index"]]["pending_tier"] = move["new_tier"]
+    return first.to_dicts(), count

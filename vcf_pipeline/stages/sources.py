@@ -37,6 +37,7 @@ from vcf_pipeline.domain.sources.bed import bed_intervals
 from vcf_pipeline.domain.sources.gene_models import GeneReader
 from vcf_pipeline.domain.sources.lines import assembly_of_comments
 from vcf_pipeline.domain.sources.tsv import TsvReader
+from vcf_pipeline.domain.triage.moves import SOURCE_INPUT
 from vcf_pipeline.domain.triage.presets import ALLELE_KINDS, KINDS, PRESETS, RSID, Preset, guessed_preset
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.vcf.assembly import Assembly
@@ -44,7 +45,7 @@ from vcf_pipeline.domain.vcf.header import Header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.gene_model_files import keep_model
 from vcf_pipeline.stages.joined_sources import Registered, last_column, usable
-from vcf_pipeline.stages.triage import ASSET, SOURCE_INPUT, moves_to_come
+from vcf_pipeline.stages.triage import ASSET, moves_to_come
 
 SOURCE_CODE = "1"
 """Raised when the same bytes and settings give other rows: a source added again is then another version."""

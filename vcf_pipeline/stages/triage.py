@@ -20,7 +20,7 @@ from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.manifest import Manifest, stale_reasons
 from vcf_pipeline.domain.tables.schemas import TIER_MOVES, TRIAGED
 from vcf_pipeline.domain.triage.evidence import wanted_columns
-from vcf_pipeline.domain.triage.moves import OLD_COLUMNS, OlderRows, because, moved
+from vcf_pipeline.domain.triage.moves import OLD_COLUMNS, SOURCE_INPUT, OlderRows, because, moved
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.triage.tiers import CODE_VERSION, TIER_NAMES, tier_counts, triaged
 from vcf_pipeline.stages.computed_consequences import COMPUTED, Computed, computed_consequences, wanted_input
@@ -28,8 +28,6 @@ from vcf_pipeline.stages.joined_sources import JoinedSources, Registered, joined
 
 SOURCE, ASSET, TABLE, MOVES = "parsed_variants", "triaged_variants", "triaged", "tier_moves"
 TOP_GENES = 10
-SOURCE_INPUT = "source:"
-"""What the name of an input of the manifest begins with that is a registered source; its value is the version."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def triage_callset(
     parsed = _parsed(key, tables)
     with joined_sources(registered, key.tenant, parsed.assembly) as (joined, not_used):
         stored = tables.manifest(key.tenant, key.callset_id, ASSET)
-        inputs = _wanted_inputs(parsed, thresholds, joined.used, stored)
+        inputs = wanted_inputs(parsed, thresholds, joined.used, stored)
         if stored is not None and not force and not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs):
             return _report(stored, started, reused=True)
         work = _work(key, parsed, tables, thresholds, joined, registered)
@@ -86,7 +84,7 @@ def is_current(key: PartitionKey, tables: Tables, thresholds: TriageThresholds, 
     if parsed is None:
         return False
     stored = tables.manifest(key.tenant, key.callset_id, ASSET)
-    inputs = _wanted_inputs(parsed, thresholds, usable(sources, parsed.assembly)[0], stored)
+    inputs = wanted_inputs(parsed, thresholds, usable(sources, parsed.assembly)[0], stored)
     return not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs)
 
 
@@ -102,7 +100,7 @@ def moves_to_come(
         return
     parsed = _parsed(key, tables)
     with joined_sources(registered, key.tenant, parsed.assembly) as (joined, _):
-        inputs = _wanted_inputs(parsed, thresholds, joined.used, stored)
+        inputs = wanted_inputs(parsed, thresholds, joined.used, stored)
         if not stale_reasons(stored, code_version=CODE_VERSION, inputs=inputs):
             return
         watch = _Watch(stored, inputs, tables)
@@ -145,9 +143,10 @@ def _parsed(key: PartitionKey, tables: Tables) -> Manifest:
     return parsed
 
 
-def _wanted_inputs(
+def wanted_inputs(
     parsed: Manifest, thresholds: TriageThresholds, used: Sequence[Source], stored: Manifest | None
 ) -> dict[str, str]:
+    """What triaging now would be made from. used: sources of the callset's assembly."""
     return {
         **wanted_input(parsed, used, stored),
         SOURCE: parsed.digest,

@@ -11,12 +11,14 @@ from typing import Any
 import polars as pl
 
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
+from vcf_pipeline.adapters.sources import SourceTables
 from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph, Written
 from vcf_pipeline.adapters.stores.lancedb_annotations import LanceAnnotations
 from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections.graph_rows import GraphRows
+from vcf_pipeline.stages.joined_sources import Registered
 from vcf_pipeline.stages.load import LoadReport, load_kuzu, load_lancedb
 from vcf_pipeline_tests.made_annotations import made_answers
 from vcf_pipeline_tests.made_tables import made_genotypes, made_triaged, made_variants
@@ -36,6 +38,7 @@ class MadeControl:
         self.lancedb = LanceVariants(self.data)
         self.annotations = LanceAnnotations(self.data)
         self.kuzu = KuzuGraph(self.data, buffer_pool_bytes=64 << 20)
+        self.registered = Registered(SourceTables(self.data), self.ledger.sources)
 
     def put(
         self,

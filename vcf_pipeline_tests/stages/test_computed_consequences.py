@@ -9,7 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from vcf_pipeline_tests.stages.lab import Lab
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
+from vcf_pipeline.stages.stale_triage import judged_now
+from vcf_pipeline_tests.stages.lab import Lab, claim
 from vcf_pipeline_tests.vcf_text import record
 
 # ATG AAA TGG TGT GAA TAA at 101-118: Met Lys Trp Cys Glu stop; the rest is no gene
@@ -159,3 +161,25 @@ def test_genes_lie_where_the_model_says(lab: Lab) -> None:
     add_genes(lab)
     assert lab.rows_of("genes").rows() == [("7", 91, 140, "MAGE", "ENSG01", "protein_coding", "+")]
     assert lab.rows_of("genes").schema["start"] == pl.Int64
+
+
+@needs_bcftools
+def test_an_allele_that_is_judged_again_by_itself_keeps_what_was_computed(lab: Lab) -> None:
+    add_genes(lab)
+    callset = lab.parse(lab.vcf("calls.vcf", *ALLELES))
+    lab.triage(callset.key)
+    lab.add("clinvar", lab.clinvar("c.vcf", record("A", claim("Benign"), pos=109, ref="G", contig="7")))
+    keys = lab.tables.read("default", callset.callset_id, "parsed_variants", "variants", ["record_no", "variant_key"])
+    now = [
+        judged_now(
+            {"record_no": record_no, "alt_index": 1, "variant_key": variant_key},
+            callset.key,
+            tables=lab.tables,
+            thresholds=TriageThresholds(),
+            registered=lab.registered,
+        )
+        for record_no, variant_key in keys.iter_rows()
+    ]
+    lab.triage(callset.key)
+    assert pl.concat(now).rows() == lab.triaged(callset.key).rows()
+    assert pl.concat(now)["consequence"].to_list()[:2] == ["stop_gained", "missense_variant"]

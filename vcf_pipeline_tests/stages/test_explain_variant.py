@@ -117,3 +117,28 @@ def test_nothing_of_a_callset_leaves_but_its_variant(lab: Lab, tmp_path: Path) -
     assert len(by_rules.asked) == 1
     assert "patient" not in by_rules.asked[0]
     assert TENANT not in by_rules.asked[0]
+
+
+def test_what_sources_say_now_wins_over_what_a_callset_was_judged_by(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.add("clinvar", lab.clinvar("old.vcf", record("T", claim("Pathogenic"), pos=5, ref="C")))
+    callset = lab.parse(lab.vcf("patient.vcf", record("T", pos=5, ref="C")))
+    lab.triage(callset.key)
+    load_lancedb(key=callset.key, tables=lab.tables, ledger=lab.ledger, store=LanceVariants(lab.root / "data"))
+    lab.add("clinvar", lab.clinvar("new.vcf", record("T", claim("Benign"), pos=5, ref="C")), replaces=True)
+    (answer,) = explain_variant("1-5-C-T", known=known(lab))
+    assert answer.chosen is not None
+    assert (answer.chosen.tier, answer.chosen.judged["significance"]) == (4, "benign")
+    assert [view.tier for view in answer.views] == [4, 4]
+    ours = answer.views[1]
+    assert ours.stored is not None
+    assert (ours.stored["tier"], ours.stored["significance"]) == (1, "pathogenic")
+    assert ours.stale is not None
+    assert ours.stale.names == ("clinvar",)
+    assert answer.explained is not None
+    assert "as benign" in answer.explained.given[0].answer.summary
+
+    lab.triage(callset.key)
+    (again,) = explain_variant("1-5-C-T", known=known(lab))
+    assert [(view.stale, view.stored) for view in again.views] == [(None, None)] * 2
+    lab.close()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vcf_pipeline.domain.errors import UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.stages.report import Report, report_of
+from vcf_pipeline.stages.report_page import page
+from vcf_pipeline_tests.stages.lab import Lab, claim
 from vcf_pipeline_tests.stages.made_control import TENANT, MadeControl
 from vcf_pipeline_tests.stages.made_report import explain, put_hostile
+from vcf_pipeline_tests.vcf_text import record
 
 
 @pytest.fixture
@@ -22,7 +27,15 @@ def control(tmp_path: Path) -> Iterator[MadeControl]:
 
 
 def told(control: MadeControl, key: PartitionKey, limit: int = 200) -> Report:
-    return report_of(key, ledger=control.ledger, tables=control.tables, generated_at="2026-11-27 08:00", limit=limit)
+    return report_of(
+        key,
+        ledger=control.ledger,
+        tables=control.tables,
+        registered=control.registered,
+        thresholds=TriageThresholds(),
+        generated_at="2026-11-27 08:00",
+        limit=limit,
+    )
 
 
 def test_tiers_reasons_doubts_and_who_carries_what(control: MadeControl) -> None:
@@ -62,3 +75,31 @@ def test_what_is_not_triaged_has_no_report(control: MadeControl) -> None:
 def test_a_callset_of_nothing_has_a_report_of_nothing(control: MadeControl) -> None:
     report = told(control, put_hostile(control, 0, is_explained=False))
     assert sum(report.tiers.values()) == report.n_shown == 0
+
+
+def test_moves_to_come_are_listed_and_told_to_the_alleles_that_are_shown(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.add("clinvar", lab.clinvar("old.vcf", record("T", claim("Pathogenic"), pos=5, ref="C")))
+    key = lab.parse(lab.vcf("patient.vcf", record("T", pos=5, ref="C"), record("G", pos=9, ref="A"))).key
+    lab.triage(key)
+    how: dict[str, Any] = {"ledger": lab.ledger, "tables": lab.tables, "registered": lab.registered}
+    how |= {"thresholds": TriageThresholds(), "generated_at": "2026-11-27 08:00"}
+    assert report_of(key, **how).stale is None
+    newer = (record("T", claim("Benign"), pos=5, ref="C"), record("G", claim("Pathogenic"), pos=9, ref="A"))
+    lab.add("clinvar", lab.clinvar("new.vcf", *newer), replaces=True)
+    report = report_of(key, **how)
+    assert report.stale is not None
+    assert report.stale.names == ("clinvar",)
+    assert [(move["variant_key"], move["old_tier"], move["new_tier"]) for move in report.pending] == [
+        ("1-9-A-G", None, 1),
+        ("1-5-C-T", 1, 4),
+    ]
+    assert report.n_pending == 2
+    assert report.alleles[1][0]["pending_tier"] == 4
+    html = " ".join(page(report).split())
+    for said in ("Out of date.", "judged before clinvar changed", "2 alleles will change tier", "Will move between"):
+        assert said in html
+    assert "by the sources of now it is tier 4" in html
+    lab.triage(key)
+    assert "Out of date" not in page(report_of(key, **how))
+    lab.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.stages.report import report_of
 from vcf_pipeline.stages.report_page import NOTICE, page
 from vcf_pipeline_tests.stages.made_control import MadeControl
@@ -55,7 +56,16 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeControl]:
 @pytest.fixture(scope="module")
 def html(control: MadeControl) -> str:
     key = put_hostile(control)
-    return page(report_of(key, ledger=control.ledger, tables=control.tables, generated_at="2026-11-27 08:00", limit=3))
+    report = report_of(
+        key,
+        ledger=control.ledger,
+        tables=control.tables,
+        registered=control.registered,
+        thresholds=TriageThresholds(),
+        generated_at="2026-11-27 08:00",
+        limit=3,
+    )
+    return page(report)
 
 
 def read(html: str) -> Elements:

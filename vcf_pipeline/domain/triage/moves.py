@@ -14,7 +14,8 @@ from vcf_pipeline.domain.tables.schemas import TIER_MOVES
 OLD_COLUMNS = ["row_id", "record_no", "tier", "reasons", "evidence"]
 """What is read of the older triage."""
 _MADE_LATER = ("because", "moved_at")
-_SOURCE = "source:"
+SOURCE_INPUT = "source:"
+"""What the name of an input of a triage begins with that is a registered source; its value is the version."""
 
 
 class OlderRows:
@@ -64,14 +65,22 @@ def _texts(column: str) -> pl.Expr:
 
 def because(before: Mapping[str, str], now: Mapping[str, str], *, code: tuple[str, str]) -> str:
     """Which inputs differ, as in "clinvar 3f2a91bc → 9c01aa00; gnomad none → 1177fe02". code: versions before, now."""
-    changes = []
-    for name in sorted({*before, *now}):
-        old, new = before.get(name), now.get(name)
-        if old != new:
-            changes.append(f"{name.removeprefix(_SOURCE)} {_short(old)} → {_short(new)}")
-    if code[0] != code[1]:
-        changes.append(f"rules {code[0]} → {code[1]}")
-    return "; ".join(changes) or "asked for again"
+    return (
+        "; ".join(f"{name} {_short(old)} → {_short(new)}" for name, old, new in changes(before, now, code=code))
+        or "asked for again"
+    )
+
+
+def changes(
+    before: Mapping[str, str], now: Mapping[str, str], *, code: tuple[str, str]
+) -> list[tuple[str, str | None, str | None]]:
+    """(name, version before, version now) of each input that differs: a source's name, "rules", "thresholds", …"""
+    found = [
+        (name.removeprefix(SOURCE_INPUT), before.get(name), now.get(name))
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    return [*found, ("rules", *code)] if code[0] != code[1] else [*found]
 
 
 def _short(version: str | None) -> str:
