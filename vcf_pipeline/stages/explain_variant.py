@@ -17,7 +17,8 @@ from vcf_pipeline.adapters.providers.port import Task
 from vcf_pipeline.adapters.stores.lancedb_variants import ROW_ADDRESS, LanceSnapshot, LanceVariants, best_rows
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.annotation.brief import Brief, brief_of
-from vcf_pipeline.domain.annotation.explained import Explained
+from vcf_pipeline.domain.annotation.explained import Explained, Given
+from vcf_pipeline.domain.annotation.sentences import RULES_VERSION, summarise
 from vcf_pipeline.domain.errors import UsageError
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.query import Condition
@@ -27,7 +28,7 @@ from vcf_pipeline.domain.vcf.assembly import recognise_assembly
 from vcf_pipeline.domain.vcf.batch import BlockParser
 from vcf_pipeline.domain.vcf.header import parse_header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
-from vcf_pipeline.stages.annotate import Explainer
+from vcf_pipeline.stages.annotate import NO_FACTS, RULES, Explainer
 from vcf_pipeline.stages.joined_sources import Registered, usable
 from vcf_pipeline.stages.query import settled_variants
 from vcf_pipeline.stages.sources import keys_of_rsid
@@ -196,15 +197,21 @@ def _answer(
         )
     speaking = [view for view in views if view.is_known]
     chosen = min(speaking, key=lambda view: view.tier or 5) if speaking else None
-    brief = explained = None
+    brief, explained = None, None
     if chosen is not None:
         brief = brief_of({"variant_key": key, **hgvs, **chosen.judged}, assembly, known.presets)
-        if brief.facts:
-            told = known.explainer.explain(
-                known.tenant, chosen.callset_id or "", [Task(brief, chosen.tier or 4)], correlation_id=""
-            )
-            explained = next(iter(told), None)
+        explained = _explained(brief, chosen, known) if brief.facts else None
     return VariantAnswer(text, key, assembly, tuple(views), chosen, brief, explained, _not_used(assembly, known))
+
+
+def _explained(brief: Brief, chosen: View, known: Known) -> Explained | None:
+    """By whoever explains; an unknown allele by rules alone, since it is never sent to a model."""
+    if chosen.tier is None:
+        answer = summarise(brief)
+        given = () if answer is None else (Given(answer, RULES, RULES, RULES_VERSION),)
+        return Explained(brief.subject, "annotated" if given else "skipped", "" if given else NO_FACTS, given)
+    told = known.explainer.explain(known.tenant, chosen.callset_id or "", [Task(brief, chosen.tier)], correlation_id="")
+    return next(iter(told), None)
 
 
 def _judged(row: Mapping[str, Any], known: Known) -> tuple[dict[str, Any] | None, dict[str, Any] | None, Stale | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import vcf_pipeline
+from vcf_pipeline.testing.fake_providers import FakeProviders
 from vcf_pipeline_tests.stages.lab import Lab, claim
 from vcf_pipeline_tests.vcf_text import record
 
@@ -50,3 +51,19 @@ def test_what_cannot_be_asked_ends_with_two_and_says_what_can(cli, lab):
     assert (bad.code, "17-43093464-C-T" in bad.err) == (2, True)
     for words in ([], ["1-5-C-T", "--callset", "x"], ["1-5-C-T", "--estimate"], ["rs999"], ["--callset", "nobody"]):
         assert cli("annotate", *words).code == 2
+
+
+def test_an_unknown_allele_is_never_sent_to_a_model(cli, lab, monkeypatch):
+    (lab.root / "genes.gtf").write_text('#!genome-build GRCh38\n1\tx\tgene\t1\t90\t.\t+\t.\tgene_name "MAGE";\n')
+    lab.add("genes", lab.root / "genes.gtf")
+    with FakeProviders() as fake:
+        for name, value in fake.settings("openai").items():
+            monkeypatch.setenv(name, value)
+        told = json.loads(cli("annotate", "1-7-C-T", "--json").out)
+        assert (told["tier"], told["reasons"]) == (None, ["no_evidence"])
+        assert told["views"][0]["gene"] == "MAGE"
+        assert (told["explanation"]["provider"], told["explanation"]["calls"]) == ("rules", 0)
+        assert fake.calls() == []
+        known = json.loads(cli("annotate", "1-5-C-T", "--json").out)
+        assert known["explanation"]["provider"] == "openai"
+        assert len(fake.calls()) == 1
