@@ -47,7 +47,7 @@ from vcf_pipeline.stages.gene_model_files import keep_model
 from vcf_pipeline.stages.joined_sources import Registered, last_column, usable
 from vcf_pipeline.stages.triage import ASSET, moves_to_come
 
-SOURCE_CODE = "1"
+SOURCE_CODE = "2"
 """Raised when the same bytes and settings give other rows: a source added again is then another version."""
 LEASE_WAIT_SECONDS = 600.0
 Progress = Callable[[str, int, int, int], None]

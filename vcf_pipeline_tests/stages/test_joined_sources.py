@@ -264,6 +264,20 @@ def test_an_allele_of_no_callset_is_triaged_with_what_sources_know(lab):
     assert rows.select("tier", "significance").rows() == [(1, "pathogenic")]
 
 
+def test_a_consequence_that_clinvar_alone_gave_goes_when_its_record_goes(lab, data):
+    lab.add("clinvar", data / "slivar__clinvar_20191007.vcf.gz")
+    callset = lab.parse(lab.vcf("calls.vcf", record("A", pos=949422, ref="G"), assembly="GRCh37"))
+    lab.triage(callset.key)
+    row = lab.triaged(callset.key).row(0, named=True)
+    assert (row["tier"], row["consequence"], row["impact"]) == (3, "missense_variant", "MODERATE")
+    (fact,) = [fact for fact in row["evidence"] if fact["key"] == "MC"]
+    assert (fact["source"], fact["value"]) == ("clinvar", "SO:0001583|missense_variant")
+    lab.add("clinvar", lab.clinvar("withdrawn.vcf", assembly="GRCh37"), replaces=True)
+    lab.triage(callset.key)
+    row = lab.triaged(callset.key).row(0, named=True)
+    assert (row["tier"], row["consequence"], row["evidence"]) == (None, None, [])
+
+
 # --- real files
 
 

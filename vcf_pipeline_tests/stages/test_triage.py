@@ -150,6 +150,8 @@ def test_the_clinvar_of_2019_falls_into_the_tiers_its_stars_give(tables, data):
     assert dict(reasons.iter_rows()) == {
         **{"clinvar_pathogenic_weak": 5, "clinvar_vus": 41, "clinvar_benign_weak": 17},
         **{"clinvar_benign": 8, "ba1_common": 2},
+        # of its MC: 3 nonsense and frameshift, one of them with a frequency, and 40 missense among P, VUS and B
+        **{"lof_candidate": 3, "af_unknown": 2, "rare": 1, "missense_rare": 40},
     }
 
 

@@ -8,6 +8,7 @@ claims.py        ClinVar's words, number codes and review statuses → significa
 statements.py    one thing that may be said of an allele
 heard_claims.py  who claims what, and whose claim prevails
 heard_sources.py  what registered sources say beside claims
+quoted_consequences.py  ClinVar's own consequence, where nothing else gives one
 evidence.py      rows of `variants` → claim, population frequency, quality as typed columns; and what was said
 rules.py         the table: code, expression, tier, citation; BA1's exceptions
 tiers.py         rules applied → tier and reasons; unknown without evidence

@@ -2,7 +2,8 @@
 
 Here: which INFO keys are known, and how all that speaks is gathered. Keys are looked for among the frame's own columns,
 so a file without them gets nulls. Not here: whose claim prevails (heard_claims.py), what registered sources say beside
-claims (heard_sources.py), what follows from the evidence (rules.py, tiers.py).
+claims (heard_sources.py), ClinVar's own consequence (quoted_consequences.py), what follows from it all (rules.py,
+tiers.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vcf_pipeline.domain.triage.heard_claims import CLAIM_KEYS, claim_statements
 from vcf_pipeline.domain.triage.heard_sources import heard_frequencies, source_statements, with_computed, with_gene
 from vcf_pipeline.domain.triage.info_values import an_key, as_frequency, as_number
 from vcf_pipeline.domain.triage.presets import Voice
+from vcf_pipeline.domain.triage.quoted_consequences import QUOTED_KEYS, quoted_statements, with_quoted
 from vcf_pipeline.domain.triage.statements import Statement
 
 FREQUENCY_KEYS: tuple[str, ...] = (
@@ -63,7 +65,7 @@ _EVIDENCE = TRIAGED["evidence"]
 
 def wanted_columns(columns: Iterable[str]) -> list[str]:
     """Those of a `variants` table's columns that triage and the join of sources read, in their order."""
-    keys = {OWN_FREQUENCY, *FREQUENCY_KEYS, *(an_key(key) for key in (OWN_FREQUENCY, *FREQUENCY_KEYS))}
+    keys = {OWN_FREQUENCY, *QUOTED_KEYS, *FREQUENCY_KEYS, *(an_key(key) for key in (OWN_FREQUENCY, *FREQUENCY_KEYS))}
     for claim in CLAIM_KEYS:
         keys |= set(claim.all())
     wanted = {"row_id", "record_no", *_PLACE, *_CORE, *(f"info_{key}" for key in keys)}
@@ -88,6 +90,7 @@ def with_evidence(
     """
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in _CORE.items() if name not in variants.columns]
     frame = with_computed(with_claims(variants.with_columns(absent), voices), voices)
+    frame = with_quoted(frame, voices)
     own = _own_frequencies(frame, has_samples=has_samples, min_an=min_an)
     heard = heard_frequencies(frame, voices, min_an)
     carried = pl.when(pl.col("an") > 0).then(pl.col("ac") > 0)
@@ -101,6 +104,7 @@ def with_evidence(
     statements = [
         *claim_statements(frame, voices),
         *_own_statements(own, voices),
+        *quoted_statements(frame, voices),
         *(statement for frequency in heard for statement in frequency.statements(f"_af_{frequency.column}")),
         *source_statements(frame, voices),
         Statement("FILTER", "file", pl.when("is_filtered").then(pl.col("filter").list.join(";", ignore_nulls=True))),
@@ -126,9 +130,10 @@ def _own_statements(frequencies: Iterable[str], voices: Sequence[Voice]) -> list
     """What the file says beside claims."""
     computing = next((voice for voice in voices if voice.has_consequences), None)
     source, version = (computing.name, computing.version) if computing else ("annotation", None)
+    is_own = pl.col("_quoted_by").is_null()
     return [
-        Statement("consequence", source, pl.col("consequence"), version),
-        Statement("impact", source, pl.col("impact"), version),
+        Statement("consequence", source, pl.when(is_own).then("consequence"), version),
+        Statement("impact", source, pl.when(is_own).then("impact"), version),
         Statement("AF", "annotation", pl.col("_af_consequence_af").cast(pl.String)),
         *(
             Statement(key, "INFO", pl.col(f"_af_{key}").cast(pl.String))

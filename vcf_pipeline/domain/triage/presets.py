@@ -29,8 +29,8 @@ class Preset:
 
     kinds: files it may be of. claim: keys of ClinVar's words. frequencies: keys, 0–1, each with its AN where the file
     has it. needs_an: a frequency without AN does not count as a population's. passing_only: nor does one of a record
-    whose FILTER is neither PASS nor `.`. identifiers: names of the allele in the source. also: shown as evidence, and
-    nothing else. read_as: for people.
+    whose FILTER is neither PASS nor `.`. consequence: key of the molecular consequence, a last resort. identifiers:
+    names of the allele in the source. also: shown as evidence, and nothing else. read_as: for people.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Preset:
     frequencies: tuple[str, ...] = ()
     needs_an: bool = False
     passing_only: bool = False
+    consequence: str | None = None
     identifiers: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     is_gene_model: bool = False
@@ -48,7 +49,8 @@ class Preset:
         """Every column that is kept of a source of alleles, in order, each once; more: what --fields names."""
         claim = self.claim.all() if self.claim else ()
         counts = tuple(an_key(key) for key in self.frequencies)
-        return tuple(dict.fromkeys([*claim, *self.frequencies, *counts, *self.identifiers, *self.also, *more]))
+        effect = (self.consequence,) if self.consequence else ()
+        return tuple(dict.fromkeys([*claim, *self.frequencies, *counts, *effect, *self.identifiers, *self.also, *more]))
 
 
 PRESETS: dict[str, Preset] = {
@@ -56,10 +58,12 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset(
             "clinvar",
-            "claims with their review status and conditions; the frequencies it quotes; gene, variation id and rsID",
+            "claims with their review status and conditions; the frequencies it quotes; the consequence (MC) where "
+            "nothing else gives one; gene, variation id and rsID",
             ("vcf",),
             claim=clinvar_keys(),
             frequencies=("AF_ESP", "AF_EXAC", "AF_TGP"),
+            consequence="MC",
             identifiers=(VARIATION_ID, RSID),
             also=(GENE_INFO,),
         ),

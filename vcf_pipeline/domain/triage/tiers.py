@@ -25,7 +25,7 @@ from vcf_pipeline.domain.triage.rules import (
 )
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 
-CODE_VERSION = "triage-3"
+CODE_VERSION = "triage-4"
 """Raised with every change that could give a row another tier, reason or evidence: old ones are stale."""
 
 TIER_NAMES = ("1", "2", "3", "4", "unknown")
