@@ -26,7 +26,7 @@ def annotate(
     call: Call,
     variant: Annotated[
         list[str] | None,
-        typer.Argument(metavar="VARIANT", help="17-43093464-C-T, 'chr17:43093464 C>T' or an rsID."),
+        typer.Argument(metavar="VARIANT", help="17-43093464-C-T, 'chr17:43093464 C>T', NC_000017.11:g.… or an rsID."),
     ] = None,
     assembly: Annotated[str | None, typer.Option("--assembly", help="Look in this one alone: GRCh37, hg38, …")] = None,
     callset: Annotated[
@@ -143,8 +143,8 @@ def _lines(answer: VariantAnswer) -> Iterator[str]:
     where = answer.assembly or "assembly unknown"
     if chosen is None:
         yield f"{printable(answer.variant_key)}  ({printable(where)})  unknown"
-        looked = "no registered source and no loaded callset knows it. Unknown is not benign."
-        yield f"  {looked}"
+        of = f" of {printable(answer.assembly)}" if answer.assembly else ""
+        yield f"  no registered source and no loaded callset{of} knows it. Unknown is not benign."
         for view in answer.views:
             yield from (f"  callset {printable(view.origin)}: {line}" for line in _stale_lines(view))
         if answer.near:

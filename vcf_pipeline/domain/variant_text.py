@@ -1,7 +1,7 @@
 """How people write a variant → contig, position and alleles, or an rsID; said when it is neither.
 
-`17-43093464-C-T`, `chr17:43,093,464 C>T`, `17:43093464:C:T`, `17:g.43093464C>T`, `rs80357382`. Not here: whether
-anybody knows it (stages/explain_variant.py); trimming and the key (vcf/alleles.py).
+`17-43093464-C-T`, `chr17:43,093,464 C>T`, `17:43093464:C:T`, `NC_000017.11:g.43093464C>T`, `rs80357382`. Not here:
+whether anybody knows it (stages/explain_variant.py); trimming and the key (vcf/alleles.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from vcf_pipeline.domain.errors import UsageError
 from vcf_pipeline.domain.query import bare_contig_name
+from vcf_pipeline.domain.sources.accessions import read_accession
 
 LONGEST_TEXT = 2_000
 _RSID = re.compile(r"rs(\d{1,12})", re.IGNORECASE)
@@ -20,6 +21,10 @@ _VARIANT = re.compile(
 )
 _PLACE = re.compile(_CONTIG + r"[\s:_-]+(?:g\.)?(?P<pos>\d[\d,]{0,14})")
 _BASES = re.compile(r"[ACGTN]+")
+_HUMAN_CONTIG = re.compile(
+    r"[1-9]|1\d|2[0-2]|[XYM]|M16571|EBV|NC_007605(\.1)?|hs37d5|HLA.+|"
+    r"(.+_)?(GL|JH|K[BEINQVZ]|M[LU])\d{6}(\.\d+|v\d+)?(_(random|alt|fix))?|N[TW]_\d+\.\d+"
+)
 _FORMS = "contig, position, REF and ALT, as in 17-43093464-C-T or chr17:43093464 C>T, or an rsID as in rs80357382"
 
 
@@ -32,12 +37,16 @@ class RsId:
 
 @dataclass(frozen=True)
 class Allele:
-    """contig: bare. pos: 1-based. ref, alt: upper case, A, C, G, T or N, different, as they were written."""
+    """contig: bare. pos: 1-based. ref, alt: upper case, A, C, G, T or N, different, as they were written.
+
+    assembly: the one that a RefSeq accession is of; None where the contig was named otherwise.
+    """
 
     contig: str
     pos: int
     ref: str
     alt: str
+    assembly: str | None = None
 
     @property
     def text(self) -> str:
@@ -65,7 +74,13 @@ def parse_variant(text: str) -> RsId | Allele:
         raise _bad(f"REF and ALT that are both {ref[:20]}")
     if not 1 <= pos < 2**31:
         raise _bad(f"position {pos}; the first base is 1")
-    return Allele(bare_contig_name(match["contig"]), pos, ref, alt)
+    contig, assembly = read_accession(match["contig"].upper()) or (bare_contig_name(match["contig"]), None)
+    return Allele(contig, pos, ref, alt, assembly)
+
+
+def is_human_contig(contig: str) -> bool:
+    """Whether some human assembly has it: a chromosome, M, an unplaced, alternate or decoy sequence. contig: bare."""
+    return _HUMAN_CONTIG.fullmatch(contig) is not None
 
 
 def _bad(got: str) -> UsageError:

@@ -6,8 +6,9 @@ rules (domain/triage), what may leave the house (domain/annotation/brief.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -16,20 +17,21 @@ from vcf_pipeline.adapters.ledger.ledger import Ledger
 from vcf_pipeline.adapters.providers.port import Task
 from vcf_pipeline.adapters.stores.lancedb_variants import ROW_ADDRESS, LanceSnapshot, LanceVariants, best_rows
 from vcf_pipeline.adapters.tables import Tables
-from vcf_pipeline.domain.annotation.brief import Brief, brief_of
+from vcf_pipeline.domain.annotation.brief import ASSEMBLIES, Brief, brief_of
 from vcf_pipeline.domain.annotation.explained import Explained, Given
 from vcf_pipeline.domain.annotation.sentences import RULES_VERSION, summarise
 from vcf_pipeline.domain.errors import UsageError
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.query import Condition
+from vcf_pipeline.domain.sources.accessions import accession_keys, bare_key
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
-from vcf_pipeline.domain.variant_text import Allele, RsId, parse_variant
+from vcf_pipeline.domain.variant_text import Allele, RsId, is_human_contig, parse_variant
 from vcf_pipeline.domain.vcf.assembly import recognise_assembly
 from vcf_pipeline.domain.vcf.batch import BlockParser
 from vcf_pipeline.domain.vcf.header import parse_header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.annotate import NO_FACTS, RULES, Explainer
-from vcf_pipeline.stages.joined_sources import Registered, usable
+from vcf_pipeline.stages.joined_sources import Registered, last_column
 from vcf_pipeline.stages.query import settled_variants
 from vcf_pipeline.stages.sources import keys_of_rsid
 from vcf_pipeline.stages.stale_triage import Stale, judged_now, stale_triage
@@ -38,6 +40,7 @@ from vcf_pipeline.stages.triage import triage_alleles
 MOST_ALLELES = 10
 MOST_CALLSETS = 20
 SOURCES = "sources"
+_DIGESTED_KEY = re.compile(r"(.+?)-(\d+)-(?:(\d+):[0-9a-f]{16}|([ACGTN]+))-(?:\d+:[0-9a-f]{16}|[ACGTN]+)")
 _HEADER = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 _ORDER = ["contig_bare", "pos", "alt_index", "callset_id", "record_no"]
 _FOUND = [*_ORDER, "row_id", "contig", "ref", "alt", "id", "variant_key", "hgvs_c", "hgvs_p", "n_het", "n_hom"]
@@ -78,8 +81,8 @@ class View:
 @dataclass(frozen=True)
 class VariantAnswer:
     """assembly: None where nothing tells. views: sources first, then callsets. chosen: the one that is explained: the
-    lowest tier, sources before callsets. explained: None where there is nothing to explain. not_used: source → why.
-    near: keys of alleles at the same position, where nobody knows this one.
+    lowest tier, sources before callsets. explained: None where there is nothing to explain. not_used: source → why it
+    was asked in no assembly. near: keys of alleles at the same position, where nobody knows this one.
     """
 
     asked: str
@@ -110,11 +113,13 @@ class Known:
 def explain_variant(text: str, *, known: Known, assembly: str | None = None) -> list[VariantAnswer]:
     """One answer for each assembly in which something is known of the variant, and each allele of an rsID.
 
-    assembly: the only one that is looked at, whatever it is called. Raises UsageError (BAD_VARIANT, UNKNOWN_VARIANT),
-    StoreUnavailable.
+    Where nothing is known, one for each assembly that was asked.
+
+    assembly: the only one that is looked at, whatever it is called; an accession names it, too. Raises UsageError
+    (BAD_VARIANT, UNKNOWN_VARIANT, UNKNOWN_CONTIG), StoreUnavailable.
     """
     named = parse_variant(text)
-    wanted = None if assembly is None else recognise_assembly(parse_header(_HEADER), assembly).name
+    wanted = _wanted(named, text, assembly)
     snapshot, hidden = settled_variants(known.tenant, known.ledger, known.store)
     assemblies = {callset.callset_id: _assembly_of(callset.callset_id, known) for callset in _callsets(known)}
     places: dict[tuple[str | None, str], None] = {}
@@ -133,10 +138,11 @@ def explain_variant(text: str, *, known: Known, assembly: str | None = None) -> 
     found = _in_callsets(named, keys, snapshot, hidden)
     for row in found:
         places.setdefault((assemblies.get(row["callset_id"]), row["variant_key"]))
+    asked = [(place, key) for place, key in places if wanted in (None, place)][:MOST_ALLELES]
+    not_used = _not_used({place for place, _ in asked}, known)
     answers = [
-        _answer(text, key, place, found, assemblies, known=known)
-        for place, key in list(places)[:MOST_ALLELES]
-        if wanted in (None, place)
+        replace(_answer(text, key, place, found, assemblies, named=named, known=known), not_used=not_used)
+        for place, key in asked
     ]
     knowing = [answer for answer in answers if any(view.is_known or view.stored for view in answer.views)]
     if knowing:
@@ -149,10 +155,29 @@ def explain_variant(text: str, *, known: Known, assembly: str | None = None) -> 
             got="one that none of them has",
             repair="`sources add` registers dbSNP or ClinVar; or give contig, position, REF and ALT.",
         )
+    if wanted is None or wanted in ASSEMBLIES:
+        _check_contig(named, known, snapshot, hidden)
     near = _near(named, snapshot, hidden)
-    if answers:
-        return [VariantAnswer(**{**vars(answers[0]), "near": near})]
-    return [VariantAnswer(text, _frame([named])["variant_key"][0], wanted, (), None, None, None, near=near)]
+    return [
+        replace(answer, near=near)
+        for answer in answers or [VariantAnswer(text, key, wanted, (), None, None, None, not_used)]
+    ]
+
+
+def _wanted(named: RsId | Allele, text: str, assembly: str | None) -> str | None:
+    """The only assembly that is looked at; None for all."""
+    wanted = None if assembly is None else recognise_assembly(parse_header(_HEADER), assembly).name
+    if isinstance(named, RsId) or named.assembly is None:
+        return wanted
+    if wanted not in (None, named.assembly):
+        raise UsageError(
+            code="BAD_VARIANT",
+            where=" ".join(text.split())[:60],
+            expected=f"a contig of {wanted}, as --assembly says",
+            got=f"an accession of {named.assembly}",
+            repair="Leave --assembly out: the accession says it.",
+        )
+    return named.assembly
 
 
 def _answer(
@@ -162,14 +187,15 @@ def _answer(
     found: Sequence[Mapping[str, Any]],
     assemblies: Mapping[str, str | None],
     *,
+    named: RsId | Allele,
     known: Known,
 ) -> VariantAnswer:
     labels = {callset.callset_id: callset.label for callset in _callsets(known)}
     views = []
-    allele = _allele(key)
+    allele = _row(key, named)
     if allele is not None and known.registered.listed(known.tenant):
         judged = triage_alleles(
-            _frame([allele]),
+            allele,
             assembly=assembly,
             thresholds=known.thresholds,
             registered=known.registered,
@@ -201,7 +227,7 @@ def _answer(
     if chosen is not None:
         brief = brief_of({"variant_key": key, **hgvs, **chosen.judged}, assembly, known.presets)
         explained = _explained(brief, chosen, known) if brief.facts else None
-    return VariantAnswer(text, key, assembly, tuple(views), chosen, brief, explained, _not_used(assembly, known))
+    return VariantAnswer(text, key, assembly, tuple(views), chosen, brief, explained)
 
 
 def _explained(brief: Brief, chosen: View, known: Known) -> Explained | None:
@@ -236,17 +262,18 @@ def _judged(row: Mapping[str, Any], known: Known) -> tuple[dict[str, Any] | None
 def _in_callsets(
     named: RsId | Allele, keys: tuple[str, ...], snapshot: LanceSnapshot | None, hidden: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Loaded alleles of these keys, and those that their file calls so."""
+    """Loaded alleles of these keys, and those that their file calls so; variant_key with a bare contig."""
     if snapshot is None:
         return []
-    conditions = [Condition("variant_key", "in", keys)] if keys else []
+    spelled = [*keys, *(other for key in keys for other in accession_keys(key))]
+    conditions = [Condition("variant_key", "in", tuple(spelled))] if keys else []
     conditions += [Condition("id", "has", named.name)] if isinstance(named, RsId) else []
     limit = MOST_ALLELES * MOST_CALLSETS
     rows: dict[bytes, dict[str, Any]] = {}
     for condition in conditions:
         best = best_rows(snapshot.scan(_ORDER, [condition], hidden), _ORDER, limit)
         taken = snapshot.take(best[ROW_ADDRESS].to_list(), _FOUND).to_dicts()
-        rows |= {row["row_id"]: row for row in taken}
+        rows |= {row["row_id"]: {**row, "variant_key": bare_key(row["variant_key"])} for row in taken}
     return list(rows.values())
 
 
@@ -259,6 +286,46 @@ def _near(named: Allele, snapshot: LanceSnapshot | None, hidden: Sequence[str]) 
     for frame in snapshot.scan(["variant_key"], here, hidden):
         keys.update(frame["variant_key"].drop_nulls())
     return tuple(sorted(keys))[:5]
+
+
+def _check_contig(named: Allele, known: Known, snapshot: LanceSnapshot | None, hidden: Sequence[str]) -> None:
+    """Raises UsageError where no human assembly, no source and no callset has such a contig: it is a slip."""
+    if is_human_contig(named.contig):
+        return
+    for source in known.registered.listed(known.tenant):
+        with known.registered.tables.open(source.path, last_column(source.kind)) as rows:
+            if any(group.contig == named.contig for group in rows.groups):
+                return
+    here = [Condition("contig_bare", "=", named.contig)]
+    if snapshot is not None and any(frame.height for frame in snapshot.scan(["contig_bare"], here, hidden)):
+        return
+    raise UsageError(
+        code="UNKNOWN_CONTIG",
+        where="VARIANT",
+        expected="a contig of a human assembly, of a registered source or of a loaded callset",
+        got=repr(named.contig),
+        repair="Chromosomes are 1 to 22, X, Y and M, with or without chr, or accessions with their version, as in "
+        "NC_000017.11.",
+    )
+
+
+def _row(key: str, named: RsId | Allele) -> pl.DataFrame | None:
+    """A row of `variants` with the key, to be joined; None for a symbolic allele.
+
+    Above 50 bases a key has length and digest in place of the bases: an allele that was typed is spelled by what was
+    typed, of another the key is all that sources are asked by.
+    """
+    spelled = _allele(key) or (named if isinstance(named, Allele) else None)
+    if spelled is not None:
+        return _frame([spelled])
+    digested = _DIGESTED_KEY.fullmatch(key)
+    if digested is None:
+        return None
+    pos, length = int(digested[2]), int(digested[3] or len(digested[4]))
+    stand_in = _frame([Allele(digested[1], pos, "A", "T")])
+    return stand_in.with_columns(
+        variant_key=pl.lit(key), end=pl.lit(pos + length - 1, pl.Int64), variant_type=pl.lit("indel")
+    )
 
 
 def _allele(key: str) -> Allele | None:
@@ -286,5 +353,11 @@ def _assembly_of(callset_id: str, known: Known) -> str | None:
     return None if manifest is None else manifest.assembly
 
 
-def _not_used(assembly: str | None, known: Known) -> dict[str, str]:
-    return usable(known.registered.listed(known.tenant), assembly)[1]
+def _not_used(asked: Collection[str | None], known: Known) -> dict[str, str]:
+    """Sources that were asked in no assembly. asked: the assemblies of the answers."""
+    other = "" if None in asked else f", not of {' or '.join(sorted(filter(None, asked)))}"
+    return {
+        source.name: f"it is of {source.assembly}{other}"
+        for source in known.registered.listed(known.tenant)
+        if source.assembly not in asked
+    }

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcf_pipeline.domain.errors import UsageError
-from vcf_pipeline.domain.variant_text import Allele, RsId, parse_variant
+from vcf_pipeline.domain.variant_text import Allele, RsId, is_human_contig, parse_variant
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,27 @@ def test_rsids_mitochondria_and_indels_are_read() -> None:
     assert parse_variant("chrM:8993 T>G") == Allele("M", 8993, "T", "G")
     assert parse_variant("MT-8993-T-G") == Allele("M", 8993, "T", "G")
     assert parse_variant("17-43057062-T-TG").text == "17-43057062-T-TG"
+
+
+@pytest.mark.parametrize(
+    ("text", "allele"),
+    [
+        ("NC_000017.11:g.43093464C>T", Allele("17", 43093464, "C", "T", "GRCh38")),
+        ("nc_000017.10-43093464-C-T", Allele("17", 43093464, "C", "T", "GRCh37")),
+        ("NC_000023.11:5 C>T", Allele("X", 5, "C", "T", "GRCh38")),
+        ("NC_012920.1:8993 T>G", Allele("M", 8993, "T", "G", None)),
+        ("NC_000017.12:5 C>T", Allele("NC_000017.12", 5, "C", "T", None)),
+    ],
+)
+def test_an_accession_names_contig_and_assembly(text: str, allele: Allele) -> None:
+    assert parse_variant(text) == allele
+
+
+def test_contigs_of_human_assemblies_are_told_from_slips() -> None:
+    for contig in ("1", "22", "X", "M", "GL000192.1", "Un_KI270302v1", "1_KI270706v1_random", "NT_113930.1", "hs37d5"):
+        assert is_human_contig(contig), contig
+    for contig in ("0", "23", "99", "XY", "NC_000017.12", "scaffold_3", "117"):
+        assert not is_human_contig(contig), contig
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,9 @@ def known(lab: Lab, **other: Any) -> Known:
     return Known(**given | other)
 
 
-@pytest.mark.parametrize("text", ["17-5-C-T", "chr17:5 C>T", "17:5:C:T", "rs7", "RS7", "17-5-CAA-TAA"])
+@pytest.mark.parametrize(
+    "text", ["17-5-C-T", "chr17:5 C>T", "17:5:C:T", "NC_000017.11:g.5C>T", "rs7", "RS7", "17-5-CAA-TAA"]
+)
 def test_every_spelling_finds_the_source_and_the_callset(lab: Lab, text: str) -> None:
     (answer,) = explain_variant(text, known=known(lab))
     assert (answer.variant_key, answer.assembly) == ("17-5-C-T", "GRCh38")
@@ -104,6 +106,57 @@ def test_an_assembly_that_is_named_is_the_only_one_that_is_looked_at(lab: Lab) -
     (other,) = explain_variant("17-5-C-T", known=known(lab), assembly="GRCh37")
     assert (other.assembly, other.chosen) == ("GRCh37", None)
     assert "clinvar" in other.not_used
+
+
+def test_an_accession_is_of_one_assembly(lab: Lab) -> None:
+    (other,) = explain_variant("NC_000017.10:g.5C>T", known=known(lab))
+    assert (other.variant_key, other.assembly, other.chosen) == ("17-5-C-T", "GRCh37", None)
+    assert other.not_used == {"clinvar": "it is of GRCh38, not of GRCh37"}
+    with pytest.raises(UsageError, match="an accession of GRCh37"):
+        explain_variant("NC_000017.10:g.5C>T", known=known(lab), assembly="GRCh38")
+
+
+def test_a_callset_that_names_its_contigs_by_accession_is_found(tmp_path: Path) -> None:
+    made = Lab(tmp_path)
+    callset = made.parse(made.vcf("dbsnp_like.vcf", record("T", contig="NC_000017.11", pos=5, ref="C")))
+    made.triage(callset.key)
+    load_lancedb(key=callset.key, tables=made.tables, ledger=made.ledger, store=LanceVariants(made.root / "data"))
+    for text in ("17-5-C-T", "NC_000017.11:g.5C>T"):
+        (answer,) = explain_variant(text, known=known(made))
+        assert (answer.variant_key, [view.origin for view in answer.views]) == ("17-5-C-T", ["dbsnp_like"])
+    made.close()
+
+
+def test_an_allele_above_50_bases_is_asked_of_sources_as_it_was_typed_and_by_its_rsid(tmp_path: Path) -> None:
+    made = Lab(tmp_path)
+    long = "G" + "ACGT" * 15
+    made.add("clinvar", made.clinvar("c.vcf", record("G", claim("Pathogenic") + ";RS=8", contig="1", pos=7, ref=long)))
+    for text in (f"1-7-{long}-G", "rs8"):
+        (answer,) = explain_variant(text, known=known(made))
+        assert answer.variant_key.startswith("1-7-61:")
+        assert [(view.origin, view.tier) for view in answer.views] == [("sources", 1)]
+    made.close()
+
+
+def test_what_is_unknown_is_answered_for_each_assembly_that_was_asked(tmp_path: Path) -> None:
+    made = Lab(tmp_path)
+    for assembly in ("GRCh37", "GRCh38"):
+        records = record("T", claim("Benign"), pos=5, ref="C")
+        made.add(f"of-{assembly.lower()}", made.clinvar(f"{assembly}.vcf", records, assembly=assembly))
+    answers = explain_variant("1-6-C-T", known=known(made))
+    assert [(answer.assembly, answer.not_used) for answer in answers] == [("GRCh37", {}), ("GRCh38", {})]
+    made.close()
+
+
+def test_a_contig_that_nobody_has_is_a_slip_and_one_that_somebody_has_is_not(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="UNKNOWN_CONTIG"):
+        explain_variant("chr99:5 C>T", known=known(lab))
+    assert explain_variant("chr99:5 C>T", known=known(lab), assembly="mm39")[0].chosen is None
+    made = Lab(tmp_path)
+    made.add("clinvar", made.clinvar("c.vcf", record("T", claim("Benign"), contig="contig_99", pos=5, ref="C")))
+    (answer,) = explain_variant("contig_99:6 C>T", known=known(made))
+    assert (answer.assembly, answer.chosen) == ("GRCh38", None)
+    made.close()
 
 
 def test_another_tenant_knows_nothing_of_it(lab: Lab) -> None:

@@ -1,6 +1,7 @@
 """RefSeq accessions of human chromosomes, as dbSNP names its contigs → bare names, by assembly.
 
-Source: the assemblies' reports at NCBI (GCF_000001405.25 and .40). Not here: names with or without `chr`.
+Source: the assemblies' reports at NCBI (GCF_000001405.25 and .40). Not here: names with or without `chr`, which only
+people write (variant_text.py) or files have (search_rows.py).
 """
 
 from __future__ import annotations
@@ -22,6 +23,26 @@ BARE_BY_ACCESSION: dict[str, dict[str, str]] = {
         **_MITOCHONDRION,
     },
 }
+
+
+def read_accession(contig: str) -> tuple[str, str | None] | None:
+    """(bare name, assembly) of an accession with its version; the assembly is None where both have it (M)."""
+    found = [(names[contig], assembly) for assembly, names in BARE_BY_ACCESSION.items() if contig in names]
+    return None if not found else found[0] if len(found) == 1 else (found[0][0], None)
+
+
+def accession_keys(key: str) -> list[str]:
+    """The variant_key as a callset has it whose contigs are accessions, of either assembly. key: with a bare contig."""
+    contig, _, rest = key.partition("-")
+    named = (name for names in BARE_BY_ACCESSION.values() for name, bare in names.items() if bare == contig)
+    return [f"{name}-{rest}" for name in dict.fromkeys(named)]
+
+
+def bare_key(key: str) -> str:
+    """The variant_key with a bare contig."""
+    contig, dash, rest = key.partition("-")
+    found = read_accession(contig)
+    return key if found is None else f"{found[0]}{dash}{rest}"
 
 
 def with_bare_names(frame: pl.DataFrame, assembly: str | None) -> pl.DataFrame:
