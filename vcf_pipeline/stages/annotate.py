@@ -26,7 +26,7 @@ from vcf_pipeline.adapters.providers.port import Task
 from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.annotation.brief import TRIAGED_COLUMNS, VARIANT_COLUMNS, Brief, briefs
 from vcf_pipeline.domain.annotation.consensus import agreement
-from vcf_pipeline.domain.annotation.explained import Explained, Given
+from vcf_pipeline.domain.annotation.explained import Explained, Given, Rejected
 from vcf_pipeline.domain.annotation.prices import Price, most_input_tokens
 from vcf_pipeline.domain.annotation.prompts import MAX_OUTPUT_TOKENS, PROMPT_VERSION, question, repair
 from vcf_pipeline.domain.annotation.sentences import RULES_VERSION
@@ -374,8 +374,8 @@ class _Run:
         if alleles:
             self._counts["calls"] += explained.calls
             self._counts["cost_microusd"] += explained.cost_microusd
-            if explained.rejected:
-                self._bury(explained, alleles[0][1])
+            for rejected in explained.rejected:
+                self._bury(rejected, alleles[0][1])
 
     def _add(self, row: dict[str, Any], brief: Brief, explained: Explained, *, is_repeated: bool = False) -> None:
         """is_repeated: the answer is another allele's of this callset, who has paid for it."""
@@ -397,18 +397,20 @@ class _Run:
         if self._progress is not None:
             self._progress(sum(self._counts[status] for status in STATUSES), self._total)
 
-    def _bury(self, explained: Explained, brief: Brief) -> None:
+    def _bury(self, rejected: Rejected, brief: Brief) -> None:
         """A rejected answer is set aside for a person to look at. It is text: nothing of it is carried out."""
         if self._dead_letter is None:
             return
         letter = {
-            "subject": explained.subject,
+            "subject": brief.subject,
+            "provider": rejected.provider,
+            "model": rejected.model,
             "brief": json.loads(brief.to_json()),
-            "answer": explained.rejected[:_KEPT_OF_BAD],
-            "problems": [problem[:300] for problem in explained.problems[:20]],
+            "answer": rejected.text[:_KEPT_OF_BAD],
+            "problems": [problem[:300] for problem in rejected.problems[:20]],
         }
         body = json.dumps(letter, ensure_ascii=True, sort_keys=True).encode()
-        reason = "; ".join(letter["problems"])[:1000] or BadAnswer.code
+        reason = f"{rejected.provider}: {'; '.join(letter['problems']) or BadAnswer.code}"[:1000]
         try:
             self._dead_letter(body, f"{ASSET} of {self._key}", reason)
         except PipelineError as problem:

@@ -168,6 +168,20 @@ def test_a_lying_answer_is_never_stored_and_becomes_a_dead_letter(
     assert len(body) < 20_000
 
 
+def test_a_lie_becomes_a_dead_letter_though_another_provider_answers(tmp_path: Path, fake: FakeProviders) -> None:
+    fake.script("openai", always=Act(lie="citation"))
+    with Annotating(tmp_path, vcf(tmp_path, record("C", PATHOGENIC)), fake.settings("openai", "claude")) as made:
+        report = made.annotate()
+        (row,) = made.rows().iter_rows(named=True)
+        assert (row["status"], row["reason"], row["provider"]) == ("annotated", None, "claude")
+        assert (report.calls, report.reasons) == (3, {})
+        ((body, _, reason),) = made.letters
+    letter = json.loads(body)
+    assert (letter["provider"], letter["brief"]["variant"]) == ("openai", "1-100-A-C")
+    assert "NOT_A_KEY" in letter["answer"]
+    assert reason.startswith("openai: ")
+
+
 def test_other_models_tiers_or_triage_make_it_stale_and_nothing_else_does(made: Annotating) -> None:
     made.annotate()
     wanted = made.control.wanted(KEY.tenant)

@@ -183,7 +183,7 @@ class Router:
         return True
 
     async def _take(self, run: Run, asking: Asking, gathered: Gathered, member: Member, attempt: Attempt) -> None:
-        gathered.add(attempt)
+        gathered.add(member, attempt)
         gathered.thirst(run, attempt.grant is Grant.FULL)
         match attempt.ended:
             case "answered" if attempt.given is not None:
@@ -273,11 +273,11 @@ class Router:
     # --- what it comes to
 
     def _outcome(self, run: Run, brief: Brief, subject: str, gathered: Gathered) -> Explained | None:
-        calls, cost = gathered.calls, gathered.cost_microusd
+        calls, cost, rejected = gathered.calls, gathered.cost_microusd, tuple(gathered.rejected.values())
         given = shown_first(gathered.gathering.given, run.allowed)
         if given:
             reason = "" if gathered.gathering.is_complete else "PARTIAL_CONSENSUS"
-            return Explained(subject, "annotated", reason, given, calls, cost)
+            return Explained(subject, "annotated", reason, given, calls, cost, rejected)
         if run.is_stopping:
             return None
         reason = gathered.reason or next((member.reason for member in self._asked(run) if member.reason), "")
@@ -289,7 +289,7 @@ class Router:
         else:
             status = "skipped" if reason == "BUDGET_SPENT" else "failed"
         given = (by_rules,) if by_rules is not None else ()
-        return Explained(subject, status, reason, given, calls, cost, gathered.text, gathered.problems)
+        return Explained(subject, status, reason, given, calls, cost, rejected)
 
     def _without_providers(self, run: Run, brief: Brief) -> Explained:
         """Rules were asked for, or nobody else may see the tenant's facts."""

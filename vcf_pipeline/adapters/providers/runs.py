@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from vcf_pipeline.adapters.providers.attempts import Attempt, Member
 from vcf_pipeline.adapters.providers.port import Task
 from vcf_pipeline.domain.annotation.consensus import Arrival, Gathering
-from vcf_pipeline.domain.annotation.explained import Explained, Given
+from vcf_pipeline.domain.annotation.explained import Explained, Given, Rejected
 from vcf_pipeline.domain.annotation.provider_choice import Balance
 from vcf_pipeline.domain.annotation.spending import Bought
 
@@ -73,8 +73,7 @@ class Gathered:
     calls: int = 0
     cost_microusd: int = 0
     reason: str = ""
-    text: str = ""
-    problems: tuple[str, ...] = ()
+    rejected: dict[str, Rejected] = field(default_factory=dict)
 
     def begin(self, now: float, deadline_s: float) -> float:
         """Seconds that are left; the clock starts with the first attempt."""
@@ -89,13 +88,16 @@ class Gathered:
         run.thirsty[self.tier] += is_thirsty - self.is_thirsty
         self.is_thirsty = is_thirsty
 
-    def add(self, attempt: Attempt) -> None:
+    def add(self, member: Member, attempt: Attempt) -> None:
         self.calls += attempt.calls
         self.cost_microusd += attempt.cost_microusd
         if attempt.reason and self.reason != "BAD_ANSWER":
             self.reason = attempt.reason
-        if attempt.problems and attempt.ended == "bad":
-            self.text, self.problems = attempt.text or "(an empty answer)", attempt.problems
+        if attempt.ended == "answered":
+            self.rejected.pop(member.name, None)
+        elif attempt.problems:
+            text = attempt.text or "(an empty answer)"
+            self.rejected[member.name] = Rejected(*member.model, text, attempt.problems)
 
     def take(self, correlation_id: str, subject: str, given: Given) -> bool:
         """Whether it is one more answer."""

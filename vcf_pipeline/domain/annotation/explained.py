@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from vcf_pipeline.domain.annotation.answer import Answer
@@ -29,13 +29,23 @@ class Given:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """A bad answer that was paid for, and that no repair made good. problems: what was wrong with it."""
+
+    provider: str
+    model: str
+    text: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Explained:
     """given: the answers that passed, the one to show first; empty unless annotated.
 
     reason: of skipped and failed, a code (BUDGET_SPENT, BAD_ANSWER, PROVIDER_UNAVAILABLE, …); of annotated by rules,
     why no provider did, "" where rules were asked for. calls: that left for a provider now, paid or not.
-    cost_microusd: of those calls, in millionths of a US dollar. rejected: text of the last bad answer, with what was
-    wrong, for the dead letters.
+    cost_microusd: of those calls, in millionths of a US dollar. rejected: the last bad answer of each provider that
+    gave one, for the dead letters, whoever answered in its place.
     """
 
     subject: str
@@ -44,5 +54,4 @@ class Explained:
     given: tuple[Given, ...] = ()
     calls: int = 0
     cost_microusd: int = 0
-    rejected: str = ""
-    problems: tuple[str, ...] = field(default=())
+    rejected: tuple[Rejected, ...] = ()

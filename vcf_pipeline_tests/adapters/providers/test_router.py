@@ -181,8 +181,10 @@ def test_rules_stand_in_with_the_reason_or_it_is_failed(fake, home):
     with control_of(home, fake.settings("openai")) as control:
         (one,) = explained(control, tasks(1))
     assert (one.status, one.reason, one.given[0].provider) == ("annotated", "BAD_ANSWER", "rules")
-    assert "NOT_A_KEY" in one.rejected
-    assert one.problems
+    (rejected,) = one.rejected
+    assert rejected.provider == "openai"
+    assert "NOT_A_KEY" in rejected.text
+    assert rejected.problems
     with control_of(home, fake.settings("openai"), AI__FALLBACK_TO_RULES="false") as control:
         (one,) = explained(control, tasks(1, first=2))
     assert (one.status, one.reason, one.given) == ("failed", "BAD_ANSWER", ())
@@ -193,7 +195,7 @@ def test_a_bad_answer_is_repaired_once_with_what_was_wrong_with_it(fake, home):
     with control_of(home, fake.settings("openai")) as control:
         (one,) = explained(control, tasks(1))
         (usage,) = control.ledger.usage()
-    assert (one.status, one.reason, one.calls, one.rejected) == ("annotated", "", 2, "")
+    assert (one.status, one.reason, one.calls, one.rejected) == ("annotated", "", 2, ())
     assert one.cost_microusd == usage.cost_microusd
     repair = json.loads(fake.calls("openai")[1].body)["messages"]
     assert [message["role"] for message in repair] == ["system", "user", "assistant", "user"]
@@ -208,7 +210,27 @@ def test_there_is_one_repair_and_no_second(fake, home):
         with control_of(home, fake.settings("openai")) as control:
             (one,) = explained(control, tasks(1, first=1 + at))
         assert (one.reason, one.calls, len(fake.received)) == ("BAD_ANSWER", 2, 2)
-        assert one.problems
+        assert one.rejected[0].problems
+
+
+def test_a_bad_answer_is_kept_though_another_provider_answers(fake, home):
+    fake.script("openai", always=Act(lie="citation"))
+    with control_of(home, fake.settings("openai", "claude")) as control:
+        (one,) = explained(control, tasks(1))
+        assert (one.status, one.reason, one.given[0].provider, one.calls) == ("annotated", "", "claude", 3)
+        assert [(rejected.provider, rejected.model) for rejected in one.rejected] == [("openai", "gpt-6-luna")]
+        assert "NOT_A_KEY" in one.rejected[0].text
+        fake.script("claude", always=Act(lie="prose"))
+        (one,) = explained(control, tasks(1, first=2))
+    assert {rejected.provider for rejected in one.rejected} == {"openai", "claude"}
+
+
+def test_a_bad_answer_is_kept_though_its_repair_never_came(fake, home):
+    fake.script("openai", Act(lie="citation"), always=Act(status=400))
+    with control_of(home, fake.settings("openai", "claude")) as control:
+        (one,) = explained(control, tasks(1))
+    assert (one.given[0].provider, one.calls) == ("claude", 3)
+    assert [rejected.provider for rejected in one.rejected] == ["openai"]
 
 
 def test_a_wrong_key_is_said_once_and_that_provider_is_not_asked_again(fake, home):
