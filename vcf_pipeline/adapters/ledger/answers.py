@@ -20,7 +20,8 @@ from vcf_pipeline.domain.annotation.spending import Bought
 
 _SUBJECTS_AT_A_TIME = 500
 _TABLE = schema.ai_answers
-_KEY = ("tenant", "subject", "model", "prompt_version")
+_KEY = ("tenant", "subject", "provider", "model", "prompt_version")
+Key = tuple[str, str, str, str, str]
 # Statements are made once: making one costs as much as running it.
 _ANSWERS_ABOUT = sa.select(_TABLE).where(
     _TABLE.c.tenant == sa.bindparam("the_tenant"),
@@ -130,15 +131,16 @@ def read_answers(connection: sa.Connection, tenant: str, subjects: Sequence[str]
     return [_bought(row) for row in rows]
 
 
+def key_of(bought: Bought) -> Key:
+    """What an answer is kept by: (tenant, subject, provider, model, prompt_version)."""
+    return (bought.tenant, bought.subject, bought.provider, bought.model, bought.prompt_version)
+
+
 def store_answers(connection: sa.Connection, bought: Sequence[Bought], now: float) -> None:
-    """A second one of the same subject, model and prompt takes the place of the first."""
+    """A second one of the same subject, provider, model and prompt takes the place of the first."""
     rows = {
-        (one.tenant, one.subject, one.model, one.prompt_version): {
-            "tenant": one.tenant,
-            "subject": one.subject,
-            "model": one.model,
-            "prompt_version": one.prompt_version,
-            "provider": one.provider,
+        key_of(one): {
+            **dict(zip(_KEY, key_of(one), strict=True)),
             "answer": _to_text(one.answer),
             "input_tokens": one.input_tokens,
             "output_tokens": one.output_tokens,
@@ -154,8 +156,8 @@ def store_answers(connection: sa.Connection, bought: Sequence[Bought], now: floa
         connection.execute(_upsert(connection.dialect.name), list(rows.values()))
 
 
-def add_hits(connection: sa.Connection, found: dict[tuple[str, str, str, str], int], now: float) -> None:
-    """found: uses by (tenant, subject, model, prompt_version)."""
+def add_hits(connection: sa.Connection, found: dict[Key, int], now: float) -> None:
+    """found: uses of each answer."""
     if not found:
         return
     rows = [{**{f"the_{name}": key[at] for at, name in enumerate(_KEY)}, "more": more} for key, more in found.items()]

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vcf_pipeline.adapters.ledger.answers import Answers, add_hits, store_answers
+from vcf_pipeline.adapters.ledger.answers import Answers, Key, add_hits, key_of, store_answers
 from vcf_pipeline.adapters.ledger.calls import Gone, Reservations, lock
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.holder import Holder
@@ -49,7 +49,7 @@ class LedgerBooks:
         self._owner = uuid.uuid4().hex
         self._gone = Gone()
         self._waiting: deque[_Group] = deque()
-        self._hits: Counter[tuple[str, str, str, str]] = Counter()
+        self._hits: Counter[Key] = Counter()
         self._wake = threading.Condition()
         self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -75,7 +75,7 @@ class LedgerBooks:
 
     def count_hits(self, found: Sequence[Bought]) -> None:
         with self._wake:
-            self._hits.update((one.tenant, one.subject, one.model, one.prompt_version) for one in found)
+            self._hits.update(map(key_of, found))
 
     async def close(self) -> None:
         await asyncio.to_thread(self.close_now)
@@ -116,9 +116,7 @@ class LedgerBooks:
             isinstance(entry, Reserve | Look) for group in self._waiting for entry in group.entries
         )
 
-    def _write_all(
-        self, groups: Sequence[_Group], hits: dict[tuple[str, str, str, str], int], me: str
-    ) -> list[list[Written]]:
+    def _write_all(self, groups: Sequence[_Group], hits: dict[Key, int], me: str) -> list[list[Written]]:
         entries = [entry for group in groups for entry in group.entries]
         with self._database.writing() as connection:
             lock(connection)
@@ -133,7 +131,7 @@ class LedgerBooks:
         self.groups += len(groups)
         return written
 
-    def _taken_hits(self) -> dict[tuple[str, str, str, str], int]:
+    def _taken_hits(self) -> dict[Key, int]:
         with self._wake:
             hits = dict(self._hits)
             self._hits.clear()

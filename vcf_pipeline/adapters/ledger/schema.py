@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0003"
+REVISION = "0004"
 metadata = sa.MetaData()
 
 callsets = sa.Table(
@@ -182,9 +182,9 @@ ai_answers = sa.Table(
     metadata,
     sa.Column("tenant", sa.String(39), primary_key=True),
     sa.Column("subject", sa.String(32), primary_key=True),
+    sa.Column("provider", sa.String(20), primary_key=True),
     sa.Column("model", sa.String(120), primary_key=True),
     sa.Column("prompt_version", sa.String(40), primary_key=True),
-    sa.Column("provider", sa.String(20), nullable=False),
     sa.Column("answer", sa.Text, nullable=False),
     sa.Column("input_tokens", sa.Integer, nullable=False),
     sa.Column("output_tokens", sa.Integer, nullable=False),

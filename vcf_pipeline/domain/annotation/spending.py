@@ -81,7 +81,7 @@ class Settle:
 
 @dataclass(frozen=True)
 class Bought:
-    """An answer that passed, to be found again by (tenant, subject, model, prompt_version)."""
+    """An answer that passed, to be found again by (tenant, subject, provider, model, prompt_version)."""
 
     tenant: str
     subject: str

@@ -127,6 +127,21 @@ def test_an_answer_is_of_its_tenant_model_and_question_alone(ledger):
     keeping(ledger, work)
 
 
+def test_two_providers_of_one_models_name_keep_an_answer_each(ledger):
+    models = (("openai", "same"), ("claude", "same"))
+
+    async def work(books: LedgerBooks) -> None:
+        both = bought(model="same"), bought(provider="claude", model="same")
+        await books.write(*both)
+        assert await books.find("default", ["s1"], models, "explain-1") == {"s1": list(both)}
+        asked = replace(wanted(answers=2), models=models)
+        assert grants(await books.write(reserve(wanted=asked))) == [Grant.BOUGHT]
+        books.count_hits(both[1:])
+
+    keeping(ledger, work)
+    assert {share.provider: share.hits for share in ledger.cache_shares()} == {"openai": 0, "claude": 1}
+
+
 def test_while_one_asks_about_a_subject_another_owner_waits(ledger):
     async def work(books: LedgerBooks) -> None:
         other, asked = ledger.books(), reserve()

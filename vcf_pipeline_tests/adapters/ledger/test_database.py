@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from vcf_pipeline.adapters.ledger import schema
+from vcf_pipeline.adapters.ledger.calls import Gone, Reservations
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
+from vcf_pipeline.domain.annotation.spending import Bounds, Grant, Reserve, Wanted
 from vcf_pipeline.domain.errors import PipelineError, StoreUnavailable
 from vcf_pipeline_tests.adapters.ledger.made_ledger import KEY, address, in_another_process, register
 
@@ -23,6 +27,47 @@ def test_the_migrations_make_what_the_schema_says(ledger: Ledger) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
         assert context.get_current_revision() == schema.REVISION
+        inspector = sa.inspect(connection)
+        for table in schema.metadata.sorted_tables:
+            key = inspector.get_pk_constraint(table.name)["constrained_columns"]
+            assert key == [column.name for column in table.primary_key], table.name
+
+
+def test_answers_that_were_bought_are_found_again_after_each_migration(tmp_path: Path) -> None:
+    before = Database(address(tmp_path))
+    _upgrade_to(before, "0003")
+    values = {
+        **{"tenant": "default", "subject": "s1", "model": "gpt", "prompt_version": "explain-1", "provider": "openai"},
+        "answer": '{"summary": "It is known.", "cited": ["clinvar:CLNSIG"], "reading": "benign"}',
+        **{"input_tokens": 10, "output_tokens": 5, "cost_microusd": 40, "latency_ms": 7},
+        **{"hits": 3, "created_at": 1.0, "used_at": 2.0},
+    }
+    with before.writing() as connection:
+        connection.execute(sa.insert(sa.table("ai_answers", *map(sa.column, values))), values)
+    before.close()
+    after = open_ledger(address(tmp_path))
+    models = [("openai", "gpt")]
+    (bought,) = after.find_answers("default", ["s1"], models, "explain-1")["s1"]
+    assert (bought.answer.summary, bought.provider, bought.cost_microusd) == ("It is known.", "openai", 40)
+    (share,) = after.cache_shares()
+    assert (share.answers, share.hits, share.last_used_at) == (1, 3, 2.0)
+    call = Reserve(
+        *("call", "default", "c" * 16, "s1", "openai", "gpt", 100, Bounds(1000, 1), 70.0),
+        wanted=Wanted("default", "s1", tuple(models), "explain-1"),
+    )
+    with after.database.writing() as connection:
+        books = Reservations(connection, "me", "", Gone(), after.database.now(connection))
+        books.read([call])
+        assert books.reserve(call).grant is Grant.BOUGHT
+    after.close()
+
+
+def _upgrade_to(database: Database, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "vcf_pipeline.adapters.ledger:migrations")
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
 
 def test_a_second_opening_asks_one_question_and_migrates_nothing(

@@ -361,6 +361,18 @@ def test_several_answer_and_their_agreement_is_known(fake, home):
     assert all(len(one.given) == 3 for one in again)
 
 
+def test_two_providers_of_one_models_name_agree_and_are_paid_once(fake, home):
+    one_name = {
+        f"{provider}__{name}": value
+        for provider in ("OPENAI", "CLAUDE")
+        for name, value in (("MODEL", "same"), ("USD_PER_MTOK_IN", "1"), ("USD_PER_MTOK_OUT", "1"))
+    }
+    for calls in (2, 0):
+        with control_of(home, fake.settings("openai", "claude"), AI__CONSENSUS="2", **one_name) as control:
+            (one,) = explained(control, tasks(1))
+        assert (one.reason, {given.provider for given in one.given}, one.calls) == ("", {"openai", "claude"}, calls)
+
+
 def test_where_some_do_not_answer_the_others_are_shown_and_the_missing_asked_next_time(fake, home):
     fake.script("claude", always=Act(status=400))
     with control_of(home, fake.settings("openai", "claude"), AI__CONSENSUS="2") as control:
