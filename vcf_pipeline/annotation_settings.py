@@ -27,7 +27,11 @@ class AiSettings(_Group):
 
     providers: str = Field(RULES, description="of rules, openai, claude, ollama, in order of preference, by commas")
     tiers: str = Field("1,2", pattern=r"^[1-4](,[1-4])*$", description="tiers that are explained, by commas")
-    budget_usd_per_day: float = Field(5.0, ge=0, description="US dollars that a tenant's calls may cost a day (UTC)")
+    budget_usd_per_day: float = Field(
+        5.0,
+        ge=0,
+        description="US dollars that a tenant's calls may cost a day (UTC); 0: no model is asked, not even a free one",
+    )
     balance: Literal["preference", "round_robin", "least_loaded"] = Field(
         "preference", description="which provider is asked first; the others take over when it fails"
     )

@@ -22,7 +22,6 @@ EXPLAINED_NOTE = "explanations of evidence, not a diagnosis"
 _SHOWN = 3
 _WIDTH = 110
 _WHY_NOT = {
-    "BUDGET_SPENT": "the budget of today has no room (VCF_PIPELINE_AI__BUDGET_USD_PER_DAY); tomorrow they are asked",
     "NOT_ALLOWED": "no provider may see this tenant's facts (VCF_PIPELINE_AI__TENANT_PROVIDERS)",
     "UNKNOWN_PRICE": "nobody has said what the model costs",
     "PROVIDER_UNAVAILABLE": "no provider could be reached",
@@ -32,6 +31,16 @@ _WHY_NOT = {
     "NO_FACTS": "nothing about them may leave the house",
     "PARTIAL_CONSENSUS": "fewer providers answered than were asked for",
 }
+_BUDGET = "VCF_PIPELINE_AI__BUDGET_USD_PER_DAY"
+
+
+def why_not(code: str, budget_microusd: int) -> str:
+    """What stands behind a reason, in words."""
+    if code != "BUDGET_SPENT":
+        return _WHY_NOT.get(code, "see the asset ai_annotations")
+    if not budget_microusd:
+        return f"the budget is 0, so that no model is asked ({_BUDGET})"
+    return f"the budget of today has no room ({_BUDGET}); a run of tomorrow (UTC) asks for them"
 
 
 def estimated(control: Control, key: PartitionKey) -> Estimate:
@@ -122,7 +131,7 @@ def annotation_lines(control: Control, key: PartitionKey, annotations: Annotatio
     bought = f" · {annotations.cache_hits:,} bought before" if annotations.cache_hits else ""
     lines = [f"  explained  {', '.join(counted)} · {paid}{bought}   ({EXPLAINED_NOTE})"]
     for code, count in annotations.reasons.items():
-        lines.append(f"    {count:,} × {code}: {_WHY_NOT.get(code, 'see the asset ai_annotations')}")
+        lines.append(f"    {count:,} × {code}: {why_not(code, control.settings.ai.budget_microusd)}")
     if rows.get("annotated"):
         for variant, gene, summary in first_explained(control, key):
             named = one_line(f"{variant or 'unnamed'} {gene or ''}".strip())

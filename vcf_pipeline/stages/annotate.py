@@ -471,7 +471,7 @@ def _stale(stored: Manifest | None, triaged: Manifest, wanted: Wanted, today: st
     if stored is None or reasons:
         return reasons
     told: dict[str, int] = stored.extra["reasons"]
-    if count := sum(told.get(code, 0) for code in _OWED_NEXT_DAY):
+    if wanted.budget_microusd and (count := sum(told.get(code, 0) for code in _OWED_NEXT_DAY)):
         before = (stored.extra["day"], stored.extra["budget_microusd"])
         if before != (today, wanted.budget_microusd):
             reasons.append(f"{count} alleles were left out on {before[0]} for the budget of that day")

@@ -93,3 +93,15 @@ def at_a_terminal(words: list[str], answer: str) -> str:
     assert child.wait(timeout=60) == 0
     os.close(master)
     return seen.decode(errors="replace")
+
+
+def test_a_budget_of_nothing_asks_nobody_and_promises_no_tomorrow(
+    cli: Cli, path: Path, fake: FakeProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VCF_PIPELINE_AI__PROVIDERS", "openai,ollama")
+    monkeypatch.setenv("VCF_PIPELINE_AI__BUDGET_USD_PER_DAY", "0")
+    ended = cli("run", path, "--annotate")
+    assert ended.code == 0
+    assert "3 × BUDGET_SPENT: the budget is 0, so that no model is asked" in ended.out
+    assert "tomorrow" not in ended.out
+    assert fake.received == []

@@ -126,6 +126,11 @@ def test_a_budget_of_nothing_makes_no_call_and_says_so_and_another_day_or_budget
     assert made.annotate().reused
     wanted, now = made.control.wanted(KEY.tenant), time.time()
     assert why_stale(KEY, made.tables, wanted, now) == []
+    assert why_stale(KEY, made.tables, wanted, now + TOMORROW) == [], "tomorrow nobody is asked either"
+    made.open(paid(fake, VCF_PIPELINE_AI__BUDGET_USD_PER_DAY="0.000001"))
+    assert made.annotate().reasons == {"BUDGET_SPENT": 5}
+    wanted = made.control.wanted(KEY.tenant)
+    assert why_stale(KEY, made.tables, wanted, now) == []
     assert "for the budget of that day" in why_stale(KEY, made.tables, wanted, now + TOMORROW)[0]
     made.open(paid(fake))
     assert made.annotate().rows["annotated"] == 5

@@ -101,6 +101,6 @@ def _no_room(name: str, budget_microusd: int) -> BudgetSpent:
         where=name,
         expected="room in today's budget",
         got=f"none left of {budget_microusd / 1_000_000:g} US dollars",
-        repair="Raise VCF_PIPELINE_AI__BUDGET_USD_PER_DAY, or ask tomorrow (UTC).",
+        repair=f"Raise VCF_PIPELINE_AI__BUDGET_USD_PER_DAY{', or ask tomorrow (UTC)' if budget_microusd else ''}.",
         provider=name,
     )

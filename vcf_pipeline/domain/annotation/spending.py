@@ -20,7 +20,7 @@ Ending = Literal["settled", "unknown", "free"]
 class Bounds:
     """Of the tenant's day in micro-USD, of the provider's calls at a time and a minute, over all processes.
 
-    calls_a_minute 0: no bound.
+    budget_microusd 0: nobody may be asked, not even for nothing. calls_a_minute 0: no bound.
     """
 
     budget_microusd: int
@@ -129,8 +129,10 @@ class Standing:
 
 
 def decide(asked: Reserve, standing: Standing) -> Grant:
-    """Never over the budget, to the micro-USD; a call that costs nothing passes an empty one."""
+    """Never over the budget, to the micro-USD. A call that costs nothing passes a spent one, but a budget of 0 none."""
     bounds, worst = asked.bounds, asked.worst_microusd
+    if not bounds.budget_microusd:
+        return Grant.SPENT
     if worst and standing.gone_microusd + worst > bounds.budget_microusd:
         return Grant.SPENT
     if worst and standing.gone_microusd + standing.open_microusd + worst > bounds.budget_microusd:

@@ -135,13 +135,19 @@ def test_with_one_of_three_down_nothing_is_lost_and_nobody_waits_long(fake, home
     assert sum(ends) / len(ends) < 5.0
 
 
-def test_nothing_may_be_spent_so_nothing_is_asked(fake, home):
-    with control_of(home, fake.settings("openai", "claude"), AI__BUDGET_USD_PER_DAY="0") as control:
+def test_nothing_may_be_spent_so_nobody_is_asked_though_it_cost_nothing(fake, home):
+    with control_of(home, fake.settings("openai", "claude", "ollama"), AI__BUDGET_USD_PER_DAY="0") as control:
         came = explained(control, tasks(5))
     assert outcomes(came) == {("skipped", "BUDGET_SPENT"): 5}
+    with control_of(home, fake.settings("ollama", "rules"), AI__BUDGET_USD_PER_DAY="0") as control:
+        assert by_provider(explained(control, tasks(5))) == {"rules": 5}
     assert fake.received == []
-    with control_of(home, fake.settings("openai", "ollama"), AI__BUDGET_USD_PER_DAY="0") as control:
+
+
+def test_what_costs_nothing_is_asked_though_the_budget_is_spent(fake, home):
+    with control_of(home, fake.settings("openai", "ollama"), AI__BUDGET_USD_PER_DAY="0.000001") as control:
         assert by_provider(explained(control, tasks(5))) == {"ollama": 5}
+    assert fake.calls("openai") == []
 
 
 def test_the_budget_is_spent_on_the_lowest_tiers_and_never_passed(fake, home):

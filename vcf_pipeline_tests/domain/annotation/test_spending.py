@@ -22,8 +22,9 @@ def test_what_is_under_way_may_cost_less_so_that_it_is_waited_for():
     assert decide(asked(101), Standing(gone_microusd=900, open_microusd=95)) is Grant.SPENT
 
 
-def test_a_call_that_costs_nothing_needs_no_budget():
-    assert decide(asked(0, budget=0), Standing()) is Grant.GRANTED
+def test_a_call_that_costs_nothing_passes_a_spent_budget_and_a_budget_of_nothing_passes_no_call():
+    assert decide(asked(0), Standing(gone_microusd=1000)) is Grant.GRANTED
+    assert decide(asked(0, budget=0), Standing()) is Grant.SPENT
     assert decide(asked(1, budget=0), Standing()) is Grant.SPENT
 
 
