@@ -244,7 +244,7 @@ def test_an_unfit_broker_alone_or_pinned_says_so(kafka: ScriptedBroker):
 def test_what_is_wrong_with_the_message_itself_goes_to_no_other_broker(iggy: ScriptedBroker, kafka: ScriptedBroker):
     iggy.max_message_bytes = 10
     with Coordinator([iggy, kafka]) as coordinator, pytest.raises(MessageTooLarge):
-        coordinator.send_again(TOPIC, 0, b"x" * 11)
+        coordinator.emit(event(1), CALLSETS, "key")
     assert kafka._logs == {}
 
 
@@ -252,7 +252,7 @@ def test_a_name_that_is_wrong_on_every_broker_goes_to_no_other_one(kafka: Script
     misnamed = Unfit(name="iggy")
     misnamed.problem = BadTenantName(where="tenant", expected="a name", got="A/B")
     with Coordinator([misnamed, kafka]) as coordinator, pytest.raises(BadTenantName):
-        coordinator.send_again(TOPIC, 0, b"x")
+        coordinator.emit(event(1), CALLSETS, "key")
     assert kafka._logs == {}
 
 
