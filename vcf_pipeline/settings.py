@@ -180,7 +180,7 @@ class StreamSettings(_Group):
     prefix: str = Field("vcf-pipeline", pattern=_NAME, min_length=1, description="begin of every name on brokers")
     spool_bytes: int = Field(4 << 30, ge=16 << 20, description="what a sender keeps while no broker is left, bytes")
     fallback_to_batch: bool = Field(
-        True, description="what is spooled is registered for batch at once, where this home has the ledger"
+        True, description="what is spooled is run from its file meanwhile, where this home has the ledger"
     )
     connect_timeout_s: float = Field(2.0, gt=0, description="how long a connection may take")
     call_timeout_s: float = Field(10.0, gt=0, description="how long one call to a broker may take")

@@ -248,12 +248,16 @@ def forward_waiting(control: Control) -> None:
 
 
 def falls_back_to_batch(control: Control, path: str, label: str | None, assembly: str | None) -> bool:
-    """Register what had to be spooled, so that nobody waits for a broker; False where this home is no control's."""
+    """Register what had to be spooled, so that nobody waits for a broker: reconciling asks for its run.
+
+    False where this home is no control's.
+    """
     if not (control.settings.stream.fallback_to_batch and control.has_ledger):
         return False
     from vcf_pipeline.defs.launch import add_partition
+    from vcf_pipeline.domain.stream.run_plan import SPOOL_PATH
 
-    callset, _ = registered(control, path, label, assembly)
+    callset, _ = registered(control, path, label, assembly, SPOOL_PATH)
     add_partition(control, callset.key)
     return True
 
@@ -288,10 +292,12 @@ def _lines(call: Call, report: PublishReport, batch_path: str) -> list[str]:
     """batch_path: the file that is registered for batch, "" where none is."""
     head = f"{printable(report.label)}  ({report.partition})"
     if report.is_spooled:
+        by_daemon = "the daemon of this home sends it on"
         return [
             f"{head}  waits in the spool: no broker took it",
-            f"  next    {call.command('spool', 'drain', '--follow')}"
-            + (f"; or by batch now: {call.command('run', batch_path)}" if batch_path else ""),
+            f"  next    {by_daemon + ', and runs it from its file meanwhile' if batch_path else by_daemon} (make dev); "
+            f"without one: {call.command('spool', 'drain', '--follow')}"
+            + (f", or by batch {call.command('run', batch_path)}" if batch_path else ""),
         ]
     if report.already_published:
         return [f"{head}  already published as {printable(report.published_as or report.partition)}"]

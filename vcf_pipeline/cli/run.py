@@ -108,7 +108,9 @@ def one_label_per_file(label: str | None, files: list[str]) -> None:
         raise typer.BadParameter(f"--label names one callset, and {len(files)} files are given.")
 
 
-def registered(control: Control, path: str, label: str | None, assembly: str | None) -> tuple[Callset, bool]:
+def registered(
+    control: Control, path: str, label: str | None, assembly: str | None, way: str = "batch"
+) -> tuple[Callset, bool]:
     """The file's callset in the ledger, and whether it is new. Raises InputRefused."""
     from vcf_pipeline.stages.register import register_callset
 
@@ -122,6 +124,7 @@ def registered(control: Control, path: str, label: str | None, assembly: str | N
             ledger=control.ledger,
             new_id=new_id,
             progress=lambda done, total: meter.show("checksum", done, total, "bytes"),
+            way=way,
         )
 
 

@@ -6,6 +6,7 @@ Not here: the decision (domain/stream/run_plan.py); what callset_sensor hears by
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import dagster as dg
 
@@ -18,7 +19,7 @@ from vcf_pipeline.defs.reconcile_annotations import annotations_to_ask_for
 from vcf_pipeline.defs.runs_in_progress import lost_partitions, partitions_in_progress
 from vcf_pipeline.domain.errors import PipelineError, Superseded
 from vcf_pipeline.domain.identity import PartitionKey
-from vcf_pipeline.domain.stream.run_plan import RunPlanned, Standing, plan_reconcile
+from vcf_pipeline.domain.stream.run_plan import SPOOL_PATH, RunPlanned, Standing, plan_reconcile
 from vcf_pipeline.stages.forward import forward_spooled
 from vcf_pipeline.wiring import Control
 
@@ -123,7 +124,11 @@ def _ask_again(control: Control, run: RunPlanned, generation: int) -> dg.RunRequ
 
 
 def _standing(control: Control, callset: Callset, has_run: bool, *, is_lost: bool) -> Standing:
-    digest = callset.digest or ""
+    digest, path = callset.digest or "", callset.path
+    if path == SPOOL_PATH:
+        digest = callset.settings_fingerprint
+        if not Path(callset.uri).is_file():
+            path = "batch"  # of another machine, or gone: its stream brings it, and a run would only fail
     if callset.path == "stream" and callset.state not in FINAL and not digest:
         announced = control.ledger.announcement(callset.key)
         digest = announced.digest if announced is not None else ""
@@ -132,7 +137,7 @@ def _standing(control: Control, callset: Callset, has_run: bool, *, is_lost: boo
         state=callset.state,
         generation=callset.generation,
         digest=digest,
-        path=callset.path,
+        path=path,
         correlation_id=callset.correlation_id,
         attempts=callset.attempts,
         since=callset.updated_at,

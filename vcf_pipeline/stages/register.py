@@ -38,12 +38,13 @@ def register_callset(
     ledger: Ledger,
     new_id: Callable[[], str],
     progress: Callable[[int, int], None] | None = None,
+    way: str = "batch",
 ) -> tuple[Callset, bool]:
     """The callset of the file, and whether it is new (or comes back after a `forget`).
 
     Raises NotFound, with nothing kept; NotAVcf, Truncated or another InputRefused, with a ledger row *refused* that
     says why, or as it was where the callset was done before. progress(bytes, of how many) while the file is read once
-    for its checksum.
+    for its checksum. way: how it came, as the ledger calls it.
     """
     file = readable_file(path)
     sha256, size_bytes = content_sha256(str(file), progress)
@@ -68,6 +69,7 @@ def register_callset(
         reader_settings=settings.as_record(),
         settings_fingerprint=settings.fingerprint(),
         correlation_id=new_id(),
+        path=way,
     )
     if refusal is not None:
         ledger.mark_refused(callset.key, str(refusal), refusal.code, generation=callset.generation)

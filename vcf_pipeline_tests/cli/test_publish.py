@@ -15,8 +15,10 @@ import pytest
 from vcf_pipeline.cli import publish
 from vcf_pipeline.cli.meter import STOP_ASKED
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream.run_plan import SPOOL_PATH
 from vcf_pipeline.settings import load_settings
 from vcf_pipeline.wiring import Control
+from vcf_pipeline_tests.adapters.broker.kafka_server import free_ports
 from vcf_pipeline_tests.cli.conftest import Cli
 from vcf_pipeline_tests.stages.published import made_vcf
 
@@ -81,6 +83,27 @@ def test_a_receipt_that_does_not_come_in_time_is_exit_1_and_says_what_to_look_at
     ended = cli("publish", made_vcf(tmp_path, records=20), "--wait", "--timeout", "0", "--json")
     assert (ended.code, ended.records[1]["receipt"]) == (1, "waiting")
     assert "is the daemon running?" in ended.err
+
+
+@pytest.fixture
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iggy is configured, and nobody is at its address."""
+    (port,) = free_ports(1)
+    monkeypatch.setenv("VCF_PIPELINE_IGGY__URL", f"iggy://user:word@127.0.0.1:{port}")
+
+
+def test_with_no_broker_left_the_home_of_control_has_its_callset_run_from_the_file(
+    cli: Cli, home: Path, tmp_path: Path, no_broker: None
+) -> None:
+    file = made_vcf(tmp_path, records=20)
+    with Control(load_settings({}, home=home)) as control:
+        _ = control.ledger  # where there is one, this home is control's
+    ended = cli("publish", file, "--json")
+    (sent,) = ended.records
+    assert (ended.code, sent["spooled"], sent["registered_for_batch"]) == (0, True, True)
+    with Control(load_settings({}, home=home)) as control:
+        (callset,) = control.ledger.callsets()
+    assert (str(callset.key), callset.path, callset.state) == (sent["partition"], SPOOL_PATH, "registered")
 
 
 @pytest.mark.parametrize(

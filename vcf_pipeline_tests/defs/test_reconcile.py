@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import psutil
@@ -13,11 +14,14 @@ from vcf_pipeline.adapters.ledger.holder import Holder
 from vcf_pipeline.defs.holder import HELD_RUN_TAG, HOLDER_TAG, holder_tags
 from vcf_pipeline.domain.errors import StoreUnavailable
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream.run_plan import SPOOL_PATH
+from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.settings import load_settings
+from vcf_pipeline.stages.register import register_callset
 from vcf_pipeline.testing.scripted_broker import ScriptedBroker
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.defs.conftest import Desk
-from vcf_pipeline_tests.stages.published import announcements
+from vcf_pipeline_tests.stages.published import announcements, published
 
 STARTED, STARTING = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING
 RUN_ID, RETRY_ID = "0" * 8 + "-0000-4000-8000-000000000001", "0" * 8 + "-0000-4000-8000-000000000002"
@@ -213,3 +217,49 @@ def test_where_nothing_was_ever_spooled_a_tick_connects_to_nobody_and_makes_noth
     desk.tick("reconcile_sensor")
     assert "coordinator" not in desk.control.__dict__
     assert not desk.control.spool.folder.exists()
+
+
+def spooled(desk: Desk, file: str, way: str = SPOOL_PATH) -> str:
+    """Registered as `publish` does it while no broker takes the file; its partition."""
+    callset, _ = register_callset(
+        file, tenant="t", label=None, settings=ReaderSettings(), ledger=desk.control.ledger, new_id=lambda: "c", way=way
+    )
+    desk.instance.add_dynamic_partitions("callsets", [str(callset.key)])
+    return str(callset.key)
+
+
+def test_what_waits_in_the_spool_is_run_from_its_file_and_what_was_only_registered_is_not(desk: Desk):
+    spooled(desk, desk.made(4), way="batch")
+    partition = spooled(desk, desk.made(3))
+    (request,) = desk.asked_again()
+    assert request.partition_key == partition
+    assert desk.run(request).success
+    assert desk.state(partition) == "done"
+    assert desk.asked_again() == []
+
+
+def test_a_spooled_callset_whose_file_is_not_here_is_left_to_its_stream(desk: Desk):
+    file = Path(desk.made(3))
+    spooled(desk, str(file))
+    text = file.read_text()
+    file.unlink()
+    result = desk.tick("reconcile_sensor")
+    assert (result.run_requests, result.cursor) == ([], "")
+    file.write_text(text)
+    assert len(desk.asked_again()) == 1
+
+
+def test_spooled_and_run_from_its_file_meanwhile_a_callset_is_not_sent_on_any_more(desk: Desk, broker: ScriptedBroker):
+    broker.die()
+    sent = published(desk.made(3), desk.control.coordinator, desk.folder, settings=ReaderSettings())
+    partition = spooled(desk, desk.made(3))
+    assert sent.partition == partition
+    (request,) = desk.asked_again()
+    assert desk.run(request).success
+    broker.restart()
+    desk.tick("reconcile_sensor")
+    assert not desk.control.spool.has_announced()
+    assert announcements(desk.control.coordinator) == []
+    callset = desk.control.ledger.callset(PartitionKey.parse(partition))
+    assert callset is not None
+    assert (callset.state, callset.digest) == ("done", sent.digest)

@@ -195,4 +195,5 @@ def _take_over(connection: sa.Connection, announced: Announcement, now: float) -
     elif callset.settings_fingerprint != announced.settings_fingerprint:
         update(connection, key, state="announced", **given, **FRESH)
     elif callset.state in ("registered", "failed"):
-        update(connection, key, state="announced", **given)
+        # what its file failed of, as one that is gone, says nothing about the stream
+        update(connection, key, state="announced", **given, attempts=0, is_permanent=False)

@@ -18,7 +18,7 @@ from vcf_pipeline.adapters.ledger import schema
 from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.domain.errors import AmbiguousCallset, Superseded, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
-from vcf_pipeline.domain.stream.run_plan import LIMITS
+from vcf_pipeline.domain.stream.run_plan import LIMITS, SPOOL_PATH
 
 State = Literal["registered", "announced", "running", "done", "failed", "refused", "forgotten"]
 _SHOWN = 60
@@ -26,7 +26,8 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class Callset:
-    """A row of the ledger. path: how it came, "batch" or "stream". digest, records, alleles, rejected: once done.
+    """A row of the ledger. path: how it came, "batch", "stream", or "spool" for what waits there and is run by
+    batch meanwhile. digest, records, alleles, rejected: once done.
 
     attempts: failed tries of this generation. reason, code: of the last failure or refusal; is_permanent: whether a
     rerun may cure it. created_at, updated_at: seconds since 1970.
@@ -105,11 +106,13 @@ class Callsets:
         reader_settings: dict[str, Any],
         settings_fingerprint: str,
         correlation_id: str,
+        path: str = "batch",
     ) -> tuple[Callset, bool]:
         """The callset, and whether this made it or brought it back. The same bytes are the same callset.
 
         Other reader settings make a callset stale, not another one: it is registered again and keeps its label.
-        One that was refused is looked at again: the program may have learned to read it.
+        One that was refused is looked at again: the program may have learned to read it. path "spool": one that was
+        registered for batch, or failed, is asked for anew.
         """
         table = schema.callsets
         key = PartitionKey(tenant, callset_id)
@@ -133,7 +136,7 @@ class Callsets:
                     "size_bytes": size_bytes,
                     "assembly": assembly,
                     "correlation_id": correlation_id,
-                    "path": "batch",
+                    "path": path,
                     "created_at": now,
                 }
                 connection.execute(sa.insert(table).values(**values, **given, **FRESH))
@@ -142,11 +145,14 @@ class Callsets:
                     "state": "registered",
                     "label": label,
                     "correlation_id": correlation_id,
-                    "path": "batch",
+                    "path": path,
                 }
                 update(connection, key, **given, **FRESH)
             elif found.settings_fingerprint != settings_fingerprint:
+                given |= {"path": path} if path == SPOOL_PATH else {}
                 update(connection, key, state="registered", **given, **FRESH)
+            elif path == SPOOL_PATH and found.state in ("registered", "failed"):
+                update(connection, key, state="registered", path=path, **given, attempts=0, is_permanent=False)
             elif found.uri != uri:
                 update(connection, key, uri=uri)
             registered = get(connection, key)

@@ -20,6 +20,8 @@ from vcf_pipeline.domain.stream.stage_events import StageEvent
 
 State = Literal["none", "in_flight", "done", "refused", "forgotten", "range_failed"]
 
+SPOOL_PATH = "spool"
+"""How a callset came that was published while no broker was left: its file is run meanwhile, unasked."""
 PATH_TAG = "vcf_pipeline/path"
 CORRELATION_TAG = "vcf_pipeline/correlation_id"
 TENANT_TAG = "vcf_pipeline/tenant"
@@ -326,21 +328,28 @@ def plan_reconcile(
     *,
     stage: str = "variants",
 ) -> Reconciled:
-    """What was announced and is not done, with no run in progress: once per backoff (doubling), three times
-    at most. What lost its run is asked for at once the first time.
+    """What was announced or spooled and is not done, with no run in progress: once per backoff (doubling), three times
+    at most. What lost its run, or waits in a spool, is asked for at once the first time.
 
     Refused and forgotten are final. A callset registered for batch is asked for by people, not here; its
-    partition is rebuilt all the same.
+    partition is rebuilt all the same. What was spooled has no sensor that adds its partition before the run is asked
+    for: its publisher does, or this.
     """
+    known = set(partitions)
     runs: list[RunPlanned] = []
     given_up: list[str] = []
     living = [one for one in callsets if one.state not in ("refused", "forgotten")]
     for one in living:
-        if one.path != "stream" or one.state == "done" or one.has_run:
+        is_spooled = one.path == SPOOL_PATH
+        if not (one.path == "stream" or is_spooled) or one.state == "done" or one.has_run:
+            continue
+        if is_spooled and str(one.key) not in known:
             continue
         if one.is_permanent or one.attempts >= limits.max_attempts:
             given_up.append(str(one.key))
-        elif (one.is_lost and not one.attempts) or now - one.since >= limits.backoff_s * 2**one.attempts:
+        elif (
+            (one.is_lost or is_spooled) and not one.attempts
+        ) or now - one.since >= limits.backoff_s * 2**one.attempts:
             pending = _Pending(str(one.key), one.generation, one.digest, one.correlation_id, may_range=False)
             runs.append(_single(pending, stage, one.attempts + 1))
     settled = [str(one.key) for one in living if now - one.since >= limits.rebuild_after_s]

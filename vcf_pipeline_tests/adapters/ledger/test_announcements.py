@@ -73,6 +73,15 @@ def test_a_done_callset_stays_done_when_it_is_announced_with_the_same_settings(l
     assert state_of(ledger) == "done"
 
 
+def test_what_failed_of_its_file_begins_anew_when_it_is_announced(ledger: Ledger) -> None:
+    register(ledger, path="spool")
+    ledger.mark_failed(KEY, "gone", "NOT_FOUND", permanent=True, generation=0)
+    assert ledger.record_announcement(announced()) == "accepted"
+    found = ledger.callset(KEY)
+    assert found is not None
+    assert (found.state, found.path, found.attempts, found.is_permanent) == ("announced", "stream", 0, False)
+
+
 def test_a_refused_callset_is_not_brought_back_by_a_resend(ledger: Ledger) -> None:
     register(ledger)
     ledger.mark_refused(KEY, "no", "NOT_A_VCF", generation=0)

@@ -35,6 +35,26 @@ def test_other_settings_make_a_done_callset_stale_and_the_same_ones_do_not(ledge
     assert stale.reader_settings == {"mode": "strict"}
 
 
+def test_what_was_spooled_is_marked_where_nobody_is_at_it_and_what_failed_is_asked_for_anew(ledger: Ledger) -> None:
+    register(ledger)
+    found, is_new = register(ledger, path="spool")
+    assert (found.state, found.path, is_new) == ("registered", "spool", False)
+    assert register(ledger)[0].path == "spool"
+    ledger.mark_failed(KEY, "gone", "NOT_FOUND", permanent=True, generation=0)
+    again, _ = register(ledger, path="spool")
+    assert (again.state, again.attempts, again.is_permanent) == ("registered", 0, False)
+    ledger.mark_running(KEY, "run-1", generation=0)
+    assert register(ledger, path="spool")[0].state == "running"
+    stale, _ = register(ledger, path="spool", settings_fingerprint="0" * 16)
+    assert (stale.state, stale.path) == ("registered", "spool")
+
+
+def test_an_announcement_is_more_than_a_place_in_the_spool(ledger: Ledger) -> None:
+    ledger.record_announcement(announced())
+    found, _ = register(ledger, path="spool")
+    assert (found.state, found.path) == ("announced", "stream")
+
+
 def test_failures_are_counted_until_it_is_done(ledger: Ledger) -> None:
     register(ledger)
     ledger.mark_running(KEY, "run-1", generation=0)

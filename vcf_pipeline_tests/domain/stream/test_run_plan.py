@@ -11,6 +11,7 @@ from vcf_pipeline.domain.stream.announcement import Announcement, Segment
 from vcf_pipeline.domain.stream.cursor import Cursor, Place
 from vcf_pipeline.domain.stream.events import Heard
 from vcf_pipeline.domain.stream.run_plan import (
+    SPOOL_PATH,
     Limits,
     Progress,
     Standing,
@@ -213,6 +214,18 @@ def test_reconcile_asks_at_once_for_what_lost_its_run_and_waits_the_next_time():
     assert plan_reconcile([lost], STANDING.since).runs[0].key.endswith("/attempt-1")
     assert plan_reconcile([replace(lost, has_run=True)], STANDING.since).runs == ()
     assert plan_reconcile([replace(lost, attempts=1)], 1059.0).runs == ()
+
+
+def test_reconcile_asks_at_once_for_what_waits_in_a_spool_when_its_partition_is_there():
+    spooled = replace(STANDING, state="registered", path=SPOOL_PATH)
+    assert plan_reconcile([spooled], 1000.0).runs == ()
+    (run,) = plan_reconcile([spooled], 1000.0, [key(1)]).runs
+    assert run.key.endswith("/attempt-1")
+    for unasked in ({"has_run": True}, {"attempts": 1}, {"state": "done"}, {"path": "batch"}):
+        plan = plan_reconcile([replace(spooled, **unasked)], 1059.0, [key(1)])  # type: ignore[arg-type]
+        assert (plan.runs, plan.given_up) == ((), ()), unasked
+    assert plan_reconcile([replace(spooled, attempts=1)], 1060.0, [key(1)]).runs[0].key.endswith("/attempt-2")
+    assert plan_reconcile([replace(spooled, attempts=3)], 1e9, [key(1)]).given_up == (key(1),)
 
 
 def test_reconcile_gives_up_after_three_attempts_and_at_once_on_a_permanent_failure():
