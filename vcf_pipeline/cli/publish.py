@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 FOLLOW_POLL_S = 1.0
-FOLLOW_RETRY_S = 10.0
+FOLLOW_RETRY_S, FOLLOW_RETRY_MOST_S = 10.0, 300.0
+"""Between two tries of a file. A fault that waiting alone does not cure doubles it: a try may read the whole file."""
 FOLLOW_SETTLED_S = 3.0
 """A file is taken when it has not changed for so long: whoever copies it in may still be writing."""
-TRANSIENT = 4
+DONE, REFUSED, TRANSIENT = 0, 3, 4
 
 
 class BrokerName(StrEnum):
@@ -133,22 +134,29 @@ def _checked_sources(files: list[str], follow: Path | None, label: str | None, *
 def _follow(call: Call, control: Control, folder: Path, act: Callable[[str], None]) -> int:
     """Publish each new file of the folder once it has stopped changing. Ends with Ctrl-C or SIGTERM, as exit 130.
 
-    One that is refused is refused once; one that no broker took is tried again.
+    One that is refused is refused once. Whatever else keeps one from being published is no fault of the file's: it is
+    tried again, and holds up no other.
     """
-    from vcf_pipeline.stages.inbox import Inbox
+    from vcf_pipeline.stages.inbox import Inbox, InboxFile
 
     memory = control.home / f"follow-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
     inbox = Inbox(folder.resolve(), memory, settled_s=FOLLOW_SETTLED_S)
     stderr_line(f"following {printable(folder)}: new VCF and BCF files are published; Ctrl-C ends it")
+    failed: dict[InboxFile, tuple[float, float]] = {}  # when it is tried again, and the pause before
     try:
         while True:
-            pause = FOLLOW_POLL_S
             for file in inbox.waiting(time.time()):
-                if call.each([str(file.path)], act) == TRANSIENT:
-                    pause = FOLLOW_RETRY_S
-                else:
+                again_at, pause = failed.get(file, (0.0, FOLLOW_RETRY_S / 2))
+                if time.monotonic() < again_at:
+                    continue
+                code = call.each([str(file.path)], act)
+                if code in (DONE, REFUSED):
                     inbox.remember(file)
-            if STOP_ASKED.wait(pause):
+                    failed.pop(file, None)
+                else:
+                    pause = FOLLOW_RETRY_S if code == TRANSIENT else min(2 * pause, FOLLOW_RETRY_MOST_S)
+                    failed[file] = time.monotonic() + pause, pause
+            if STOP_ASKED.wait(FOLLOW_POLL_S):
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
         stderr_line(f"stopped: what was published stays, and is not published again. Goes on with: {this_command()}")

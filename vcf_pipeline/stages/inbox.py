@@ -27,8 +27,8 @@ class InboxFile:
 
 
 class Inbox:
-    """What was looked at is remembered in a file, whatever came of it: a refused file is refused once, the copy of
-    a known one is read once, and a callset that was forgotten does not come back by itself.
+    """What was looked at is remembered in a file, whether it was taken or refused: a refused file is refused once, the
+    copy of a known one is read once, and a callset that was forgotten does not come back by itself.
     """
 
     def __init__(self, folder: Path, memory: Path, settled_s: float = SETTLED_SECONDS) -> None:

@@ -9,11 +9,13 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from vcf_pipeline.cli import publish
 from vcf_pipeline.cli.meter import STOP_ASKED
+from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable, BrokerUnfit
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import SPOOL_PATH
 from vcf_pipeline.settings import load_settings
@@ -114,6 +116,37 @@ def test_with_no_broker_left_the_home_of_control_has_its_callset_run_from_the_fi
 def test_nothing_to_publish_or_two_things_at_once_is_a_usage_error(cli: Cli, words: list[str]) -> None:
     ended = cli("publish", *words)
     assert (ended.code, ended.out) == (2, "")
+
+
+def test_a_followed_file_that_a_broker_or_a_setting_kept_from_being_published_is_tried_again(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    made = made_vcf(folder, records=20)
+    os.utime(made, (time.time() - 60,) * 2)
+    monkeypatch.setattr(publish, "FOLLOW_RETRY_S", 0.0)
+    about = {"where": "iggy", "expected": "another", "got": "this"}
+    faults = [BadSetting(**about, code="LOGIN_REFUSED"), BrokerUnfit(**about), BrokerUnavailable(**about), OSError("?")]
+    really = publish.published
+
+    def published(*given: Any, **named: Any) -> Any:
+        if faults:
+            raise faults.pop(0)
+        return really(*given, **named)
+
+    class Stop(threading.Event):
+        polls = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.polls += 1
+            return self.polls >= 6
+
+    monkeypatch.setattr(publish, "published", published)
+    monkeypatch.setattr(publish, "STOP_ASKED", Stop())
+    ended = cli("publish", "--follow", folder, "--json")
+    assert ended.err.count("error: ") == 4
+    assert [record["records"] for record in ended.records] == [20]
 
 
 def test_a_followed_folder_is_published_as_files_settle_each_once_until_it_is_stopped(
