@@ -59,8 +59,7 @@ def from_now(coordinator: Coordinator) -> Cursor:
     places = []
     for broker in coordinator.brokers:
         try:
-            incarnation = broker.incarnation(USER_NOTIFICATIONS)
-            ends = broker.end_offsets(USER_NOTIFICATIONS)
+            incarnation, ends = coordinator.extent(broker.name, USER_NOTIFICATIONS)
         except PipelineError:
             continue  # no topic yet, or no answer: then what lies there is heard from its start, and passed over
         name = USER_NOTIFICATIONS.full_name

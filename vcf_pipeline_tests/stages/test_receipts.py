@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,21 @@ def test_rows_sent_are_stored_and_searchable_with_equal_digests(coordinator: Coo
     (receipt,) = heard(coordinator, cursor)
     assert receipt.is_whole
     assert (receipt.stored, receipt.searchable, receipt.digest) == (6, 6, "d1:1")
+
+
+def test_a_frozen_broker_is_not_waited_for_before_anything_is_sent() -> None:
+    """Its own time-out would be a minute; bounded generously, since a busy machine is no stop-watch."""
+    frozen = ScriptedBroker(name="iggy", call_timeout_s=60.0)
+    frozen.ensure_topics(CONTROL)
+    well = ScriptedBroker(name="kafka")
+    well.ensure_topics(CONTROL)
+    frozen.freeze()
+    with Coordinator([frozen, well], frozen_after_s=0.2) as coordinator:
+        started = time.monotonic()
+        cursor = from_now(coordinator)
+        assert time.monotonic() - started < 30.0
+        assert [broker for broker, _ in cursor.topics] == ["kafka"]
+        frozen.restart()
 
 
 @pytest.mark.parametrize("lost", [{"alleles": 5}, {"stores": {"lancedb": 5}}, {"stores": {}}], ids=str)
