@@ -107,7 +107,7 @@ def publish(
                 {**report_record(report), "registered_for_batch": in_batch},
                 _lines(call, report, path if in_batch else ""),
             )
-            if wait and not report.is_spooled:
+            if wait:
                 sent.append(Sent(PartitionKey.parse(report.partition), report.digest, report.alleles))
 
         worst = call.each(paths, act)
@@ -164,17 +164,29 @@ def _follow(call: Call, control: Control, folder: Path, act: Callable[[str], Non
 
 
 def _await_receipts(call: Call, control: Control, cursor: Cursor, sent: list[Sent], timeout: float) -> int:
-    """One record a callset as its receipt comes; the worst exit code."""
+    """One record a callset as its receipt comes; the worst exit code. What waits in the spool is sent on meanwhile."""
+    from vcf_pipeline.stages.forward import forward_spooled
     from vcf_pipeline.stages.notify import standing
     from vcf_pipeline.stages.receipts import receipts
 
     look = (lambda key: standing(key, control.ledger)) if control.has_ledger else None
+    drain = call.command("spool", "drain", "--follow")
     started = time.monotonic()
-    worst = 0
-    for receipt in receipts(control.coordinator, cursor, sent, timeout_s=timeout, look=look):
+    worst, why_spooled = 0, ""
+
+    def send_on() -> None:
+        nonlocal why_spooled
+        if control.spool.has_announced():
+            ledger, left = control.ledger if control.has_ledger else None, started + timeout - time.monotonic()
+            drained = forward_spooled(control.coordinator, ledger, left)
+            why_spooled = one_line(drained.reason)
+
+    for receipt in receipts(control.coordinator, cursor, sent, timeout_s=timeout, look=look, send_on=send_on):
+        is_spooled = receipt.state == "waiting" and control.coordinator.waiting(receipt.sent.key) is not None
+        state = "spooled" if is_spooled else receipt.state
         record = {
             "partition": str(receipt.sent.key),
-            "receipt": receipt.state,
+            "receipt": state,
             "sent": receipt.sent.alleles,
             "stored": receipt.stored,
             "searchable": receipt.searchable,
@@ -182,17 +194,24 @@ def _await_receipts(call: Call, control: Control, cursor: Cursor, sent: list[Sen
             "digest_stored": receipt.digest or None,
             "whole": receipt.is_whole,
             "code": receipt.code or None,
-            "reason": receipt.reason or None,
+            "reason": (why_spooled if is_spooled else receipt.reason) or None,
+            "next": drain if is_spooled else None,
             "seconds": round(time.monotonic() - started, 3),
         }
         line = (
             f"  receipt {receipt.sent.key}  sent {receipt.sent.alleles:,} = stored {receipt.stored:,} = searchable "
             f"{receipt.searchable:,}"
             if receipt.is_whole
-            else f"  receipt {receipt.sent.key}  {receipt.state}"
+            else f"  receipt {receipt.sent.key}  {state}"
         )
         call.emit(record, [line])
-        if not receipt.is_whole:
+        if is_spooled:
+            stderr_line(
+                f"error: {receipt.sent.key}: still in the spool, no broker took it: "
+                f"{why_spooled or 'none was there'}. It is kept; the daemon of this home sends it on, or: {drain}"
+            )
+            worst = max(worst, TRANSIENT)
+        elif not receipt.is_whole:
             why = one_line(receipt.reason) or "not searchable yet; is the daemon running? `callsets show` follows it"
             stderr_line(f"error: {receipt.sent.key}: {receipt.state}: {why}")
             worst = max(worst, 3 if receipt.state == "refused" else 1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
+from vcf_pipeline.adapters.broker.sending import UNFIT
 from vcf_pipeline.domain.errors import PipelineError, TransientError
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.cursor import Cursor, Place
@@ -74,10 +75,14 @@ def receipts(
     *,
     timeout_s: float,
     look: Callable[[PartitionKey], Notification | None] | None = None,
+    send_on: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Receipt]:
-    """One for each that was sent, as they come; those that did not are `waiting` after timeout_s."""
+    """One for each that was sent, as they come; those that did not are `waiting` after timeout_s.
+
+    send_on: called every few seconds, for what waits in the spool and has no receipt before it is out.
+    """
     pending = {one.key: one for one in sent}
     deadline = clock() + timeout_s
     while pending:
@@ -89,9 +94,10 @@ def receipts(
         left = deadline - clock()
         if not pending or left <= 0:
             break
+        send_on()
         try:
             messages, cursor = coordinator.hear([USER_NOTIFICATIONS], cursor, min(HOLD_S, left))
-        except TransientError:
+        except (TransientError, *UNFIT):
             pause(min(HOLD_S, left))  # the sender's brokers are away: they may come back before the time is over
             continue
         cursor = cursor.after(place_of(message) for message in messages)

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,8 @@ from vcf_pipeline.domain.errors import BadSetting, BrokerUnavailable, BrokerUnfi
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.run_plan import SPOOL_PATH
 from vcf_pipeline.settings import load_settings
+from vcf_pipeline.stages import receipts
+from vcf_pipeline.testing.iggy_stub import IggyStub
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.adapters.broker.kafka_server import free_ports
 from vcf_pipeline_tests.cli.conftest import Cli
@@ -106,6 +109,56 @@ def test_with_no_broker_left_the_home_of_control_has_its_callset_run_from_the_fi
     with Control(load_settings({}, home=home)) as control:
         (callset,) = control.ledger.callsets()
     assert (str(callset.key), callset.path, callset.state) == (sent["partition"], SPOOL_PATH, "registered")
+
+
+def test_a_receipt_of_what_stays_in_the_spool_is_exit_4_and_says_how_it_goes_on(
+    cli: Cli, home: Path, tmp_path: Path, no_broker: None
+) -> None:
+    ended = cli("publish", made_vcf(tmp_path, records=20), "--wait", "--timeout", "0.1", "--json")
+    sent, receipt = ended.records
+    assert (ended.code, sent["spooled"], receipt["receipt"], receipt["whole"]) == (4, True, "spooled", False)
+    assert receipt["next"] == "vcf-pipeline spool drain --follow"
+    assert receipt["reason"]
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+    assert sent["partition"] in line
+    assert "It is kept" in line
+    assert receipt["next"] in line
+    with Control(load_settings({}, home=home)) as control:
+        assert control.spool.has_announced()
+
+
+def test_what_was_spooled_and_is_sent_on_while_it_is_waited_for_leaves_the_spool(
+    cli: Cli, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = IggyStub()
+    stub.start()
+    monkeypatch.setenv("VCF_PIPELINE_IGGY__URL", stub.url)
+    monkeypatch.setenv("VCF_PIPELINE_IGGY__HTTP_URL", stub.http_url)
+    stub.kill()
+    really = receipts.receipts
+
+    def back_now(*given: Any, **named: Any) -> Iterator[receipts.Receipt]:
+        stub.start()
+        return really(*given, **named)
+
+    monkeypatch.setattr(receipts, "receipts", back_now)
+    try:
+        ended = cli("publish", made_vcf(tmp_path, records=20), "--wait", "--timeout", "2", "--json")
+    finally:
+        stub.kill()
+    sent, receipt = ended.records
+    assert (sent["spooled"], receipt["receipt"]) == (True, "waiting")  # for a daemon, which nobody started
+    assert (ended.code, receipt["next"]) == (1, None)
+    with Control(load_settings({}, home=home)) as control:
+        assert not control.spool.has_announced()
+
+
+def test_what_was_spooled_and_is_done_by_batch_has_its_receipt(cli: Cli, tmp_path: Path, no_broker: None) -> None:
+    file = made_vcf(tmp_path, records=20)
+    assert cli("run", file).code == 0
+    ended = cli("publish", file, "--wait", "--timeout", "20", "--json")
+    sent, receipt = ended.records
+    assert (ended.code, sent["spooled"], receipt["whole"]) == (0, True, True)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,23 @@ def test_the_ledger_answers_where_no_notification_does(coordinator: Coordinator)
     assert [one.is_whole for one in heard(coordinator, Cursor(), look=look)] == [True]
 
 
+def test_what_waits_in_the_spool_is_sent_on_meanwhile_until_its_receipt_is_there(
+    broker: ScriptedBroker, coordinator: Coordinator
+) -> None:
+    tries = []
+
+    def send_on() -> None:
+        tries.append("a broker takes it the third time")
+        if len(tries) == 3:
+            broker.restart()
+            told(coordinator, note("done"))
+
+    broker.die()
+    found = heard(coordinator, Cursor(), 30.0, send_on=send_on, pause=lambda _: None)
+    assert [one.is_whole for one in found] == [True]
+    assert len(tries) == 3
+
+
 def test_a_broker_that_is_away_is_waited_for_until_the_time_is_over(
     coordinator: Coordinator, broker: ScriptedBroker
 ) -> None:
