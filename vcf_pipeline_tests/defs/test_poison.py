@@ -154,7 +154,7 @@ POISONED: dict[str, dict[str, Any]] = {
     "settings that are no JSON": {"reader_settings": {"mode": b"\xff"}},
     "settings without end": {"reader_settings": {"mode": "x" * 100_000}},
     "a digest of another length": {"digest": "d1:" + "0" * 4000},
-    "a publication of another length": {"correlation_id": "c" * 150},
+    "a NUL in the correlation": {"correlation_id": "c\0d"},
     "an offset that no broker has": {"segments": "far"},
 }
 

@@ -16,6 +16,7 @@ from vcf_pipeline.settings import load_settings
 from vcf_pipeline.testing.scripted_broker import ScriptedBroker
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.defs.conftest import Desk
+from vcf_pipeline_tests.stages.test_publish_variants import chunks_of, sent_by_a_stranger, variant
 
 LISTENS_ON = {
     "callset_sensor": CALLSETS,
@@ -47,6 +48,18 @@ def test_an_announced_callset_becomes_a_partition_and_a_run_that_makes_it_search
     made = {event.asset_key.to_user_string() for event in result.all_events if event.is_step_materialization}
     assert made == {"parsed_variants", "triaged_variants", "lancedb_variants", "kuzu_variants"}
     assert desk.state(partition) == "done"
+
+
+def test_a_stranger_with_the_longest_ids_has_a_callset_that_is_done_and_carries_them(desk: Desk):
+    ids = {"publish_id": "p" * 200, "correlation_id": "c" * 200}
+    sent_by_a_stranger(desk.control.coordinator, chunks_of([variant(1), variant(2)]), **ids)
+    assert desk.tick("callset_sensor").run_requests == []
+    (request,) = desk.tick("callset_sensor").run_requests
+    assert request.tags["vcf_pipeline/correlation_id"] == ids["correlation_id"]
+    assert desk.run(request).success
+    callset = desk.control.ledger.callset(PartitionKey.parse(request.partition_key))
+    assert callset is not None
+    assert (callset.state, callset.correlation_id) == ("done", ids["correlation_id"])
 
 
 def test_a_quiet_topic_asks_for_nothing_and_an_old_message_is_not_heard_twice(desk: Desk):

@@ -203,17 +203,25 @@ def test_a_broker_that_is_gone_fails_the_session_and_nothing_is_announced():
 
 
 def sent_by_a_stranger(
-    coordinator: Coordinator, chunks: list[bytes], *, seqs: list[int] | None = None, as_json: bool = False, **end: Any
+    coordinator: Coordinator,
+    chunks: list[bytes],
+    *,
+    seqs: list[int] | None = None,
+    publish_id: str = "x",
+    correlation_id: str = "",
+    **end: Any,
 ) -> None:
     """Messages as another program would write them, in partition 3, with other cargo between them; then the end."""
     topic = variants_topic("t")
     broker = coordinator.brokers[0]
     broker.ensure_topics([topic, CALLSETS])
     for place, seq in enumerate(seqs if seqs is not None else range(len(chunks))):
-        one = Envelope(id=f"x/{seq}", kind=RECORDS, tenant="t", publish_id="x", seq=seq, body=chunks[place])
+        one = Envelope(id=f"x/{seq}", kind=RECORDS, tenant="t", publish_id=publish_id, seq=seq, body=chunks[place])
         broker.append(topic, 3, [frame.encode(one), b"garbage"])
     body = msgpack.packb({"n_chunks": len(chunks), "partition": 3, **end})
-    one = Envelope(id="x/end", kind="variants/end", tenant="t", publish_id="x", body=body)
+    one = Envelope(
+        id="x/end", kind="variants/end", tenant="t", publish_id=publish_id, correlation_id=correlation_id, body=body
+    )
     broker.append(CALLSETS, 1, [frame.encode(one)])
 
 
@@ -242,6 +250,16 @@ def test_what_a_stranger_sent_is_in_the_tables_as_a_file_of_it_would_be(tmp_path
         callset_id, from_file = tables_of_file(control, tmp_path / "same.vcf")
     assert announced.callset_id == callset_id
     assert_frame_equal(streamed["variants"], from_file["variants"])
+
+
+@pytest.mark.parametrize("name", ["publish_id", "correlation_id", "label", "assembly"])
+@pytest.mark.parametrize("length", [37, 55, 200])
+def test_an_announcement_can_be_read_whatever_texts_the_end_of_it_was_heard_with(name: str, length: int):
+    with Coordinator([ScriptedBroker()]) as coordinator:
+        sent_by_a_stranger(coordinator, chunks_of([variant(1)]), **{name: "x" * length})
+        made = announce_ended(ended(coordinator), coordinator, coordinator.brokers[0].name, NOW)
+        assert announcements(coordinator) == [made]
+        assert getattr(made, name) == "x" * length
 
 
 def test_repeated_and_swapped_messages_of_a_stranger_make_one_callset():
@@ -314,6 +332,9 @@ def test_a_stranger_with_too_many_rejects_is_refused(monkeypatch: pytest.MonkeyP
         {"first_offset": 1.5},
         {"label": "x" * 1000},
         {"assembly": 38},
+        {"label": "a\0b"},
+        {"publish_id": "a\0b"},
+        {"correlation_id": "a\0b"},
     ],
 )
 def test_an_end_that_cannot_be_is_no_end_but_a_dead_letter(end: dict[str, Any]):

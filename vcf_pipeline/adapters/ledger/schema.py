@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0004"
+from vcf_pipeline.domain.stream.envelope import MAX_ID
+
+REVISION = "0005"
 metadata = sa.MetaData()
 
 callsets = sa.Table(
@@ -24,7 +26,7 @@ callsets = sa.Table(
     sa.Column("assembly", sa.Text),
     sa.Column("reader_settings", sa.Text, nullable=False),
     sa.Column("settings_fingerprint", sa.String(16), nullable=False),
-    sa.Column("correlation_id", sa.String(36), nullable=False),
+    sa.Column("correlation_id", sa.String(MAX_ID), nullable=False),
     sa.Column("path", sa.String(6), nullable=False),
     sa.Column("records", sa.BigInteger),
     sa.Column("alleles", sa.BigInteger),
@@ -47,7 +49,7 @@ announcements = sa.Table(
     sa.Column("tenant", sa.String(39), nullable=False),
     sa.Column("callset_id", sa.String(16), nullable=False),
     sa.Column("generation", sa.Integer, nullable=False),
-    sa.Column("publish_id", sa.String(36), nullable=False),
+    sa.Column("publish_id", sa.String(MAX_ID), nullable=False),
     sa.Column("is_accepted", sa.Boolean, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("recorded_at", sa.Float, nullable=False),
@@ -61,7 +63,7 @@ claims = sa.Table(
     sa.Column("tenant", sa.String(39), primary_key=True),
     sa.Column("callset_id", sa.String(16), primary_key=True),
     sa.Column("generation", sa.Integer, primary_key=True),
-    sa.Column("publish_id", sa.String(36), nullable=False),
+    sa.Column("publish_id", sa.String(MAX_ID), nullable=False),
     sa.Column("settings_fingerprint", sa.String(16), nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("claimed_at", sa.Float, nullable=False),

@@ -12,6 +12,7 @@ from typing import Any
 
 from vcf_pipeline.domain.errors import PipelineError, StreamBroken, UnreadableMessage
 from vcf_pipeline.domain.identity import PartitionKey, announcement_id, check_tenant
+from vcf_pipeline.domain.stream.envelope import MAX_ID
 from vcf_pipeline.domain.stream.topics import Topic
 
 MAX_SEGMENTS = 10_000
@@ -170,14 +171,14 @@ def _unfit_texts(announcement: Announcement) -> list[str]:
 
 
 _LONGEST = {
-    "publish_id": 36,
-    "correlation_id": 36,
+    "publish_id": MAX_ID,
+    "correlation_id": MAX_ID,
     "settings_fingerprint": 16,
     "sha256": 64,
     "digest": 35,
     "label": 1000,
     "uri": 10_000,
-    "assembly": 200,
+    "assembly": MAX_ID,
     "vcf_version": 40,
     "created_at": 40,
 }

@@ -24,6 +24,7 @@ MAX_NESTING = 8
 MAX_TEXT = 1 << 20
 MAX_ITEMS = 100_000
 MAX_ID = 200
+"""Characters of every text of an envelope, and of the ids that the ledger keeps: who is heard is stored."""
 
 _TEXTS = ("id", "kind", "tenant", "publish_id", "correlation_id", "producer", "codec", "callset_id")
 

@@ -44,10 +44,11 @@ class RecordsEnded:
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
                 raise UnreadableMessage(where=name, expected="a whole number from 0", got=repr(value)[:80])
         texts = {name: record.get(name) for name in ("label", "assembly")}
-        for name, text in texts.items():
-            if text is not None and (not isinstance(text, str) or len(text) > frame.MAX_ID):
+        ids = {"publish_id": envelope.publish_id, "correlation_id": envelope.correlation_id}
+        for name, text in {**ids, **texts}.items():
+            if text is not None and (not isinstance(text, str) or len(text) > frame.MAX_ID or "\0" in text):
                 raise UnreadableMessage(
-                    where=name, expected=f"a text of up to {frame.MAX_ID} characters", got=repr(text)[:80]
+                    where=name, expected=f"a text of up to {frame.MAX_ID} characters, no NUL", got=repr(text)[:80]
                 )
         if not 0 < numbers["n_chunks"] <= MAX_RECORD_CHUNKS or not envelope.publish_id:
             raise UnreadableMessage(

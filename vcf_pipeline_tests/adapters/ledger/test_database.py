@@ -19,6 +19,7 @@ from vcf_pipeline.adapters.ledger.database import Database
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
 from vcf_pipeline.domain.annotation.spending import Bounds, Grant, Reserve, Wanted
 from vcf_pipeline.domain.errors import PipelineError, StoreUnavailable
+from vcf_pipeline.domain.stream.envelope import MAX_ID
 from vcf_pipeline_tests.adapters.ledger.made_ledger import KEY, address, in_another_process, register
 
 
@@ -68,6 +69,31 @@ def _upgrade_to(database: Database, revision: str) -> None:
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def test_an_older_ledger_keeps_what_it_has_and_takes_longer_ids(tmp_path: Path) -> None:
+    database = Database(address(tmp_path))
+    with database.engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "vcf_pipeline.adapters.ledger:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        row = {"tenant": "t", "callset_id": "0" * 16, "generation": 0, "publish_id": "old", "settings_fingerprint": "f"}
+        connection.execute(sa.insert(schema.claims).values(**row, holder="h", claimed_at=1.0))
+    database.close()
+    ledger = open_ledger(address(tmp_path))
+    with ledger.database.reading() as connection:
+        assert connection.execute(sa.select(schema.claims.c.publish_id)).scalar_one() == "old"
+        widths = {
+            (table, column["name"]): column["type"].length
+            for table in ("callsets", "announcements", "claims")
+            for column in sa.inspect(connection).get_columns(table)
+            if column["name"] in ("publish_id", "correlation_id")
+        }
+        assert sa.inspect(connection).get_indexes("callsets")
+    assert set(widths.values()) == {MAX_ID}
+    assert len(widths) == 3
+    ledger.close()
 
 
 def test_a_second_opening_asks_one_question_and_migrates_nothing(
