@@ -285,6 +285,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
     return settings
 
 
+TICK_TIMEOUT = "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS"
+
+
 def dagster_environment(settings: Settings) -> dict[str, str]:
     """What Dagster's own commands need, absolute, whatever the current folder is.
 
@@ -305,10 +308,19 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         "DAGSTER_GRPC_MAX_WORKERS": "16",
         # The inbox reads every new file once to its end before it answers, and files may be large.
         "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "3600",
+        # A foreign publication is read once to its end before a tick answers, and a million variants take a while.
+        TICK_TIMEOUT: "300",
     }
     if settings.data != settings.home / "data":
         environment["VCF_PIPELINE_DATA"] = str(settings.data)
     return environment
+
+
+def seconds_of_a_tick(environ: Mapping[str, str] | None = None) -> float:
+    """How long Dagster waits for a sensor's answer: what `dagster_environment` says, else Dagster's own minute."""
+    env = os.environ if environ is None else environ
+    said = [env[name] for name in (TICK_TIMEOUT, "DAGSTER_GRPC_TIMEOUT_SECONDS") if env.get(name, "").isdecimal()]
+    return float(said[0]) if said else 60.0
 
 
 def setting_names() -> Iterator[tuple[str, str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from vcf_pipeline.cli.doctor import settings_in_force
 from vcf_pipeline.domain.errors import BadSetting, UnknownSetting
-from vcf_pipeline.settings import Settings, load_settings
+from vcf_pipeline.settings import TICK_TIMEOUT, Settings, dagster_environment, load_settings, seconds_of_a_tick
 from vcf_pipeline.wiring import Control
 
 
@@ -115,3 +115,10 @@ def test_kafkas_addresses_have_no_scheme_and_say_so_in_one_line(tmp_path: Path, 
 def test_several_addresses_of_kafka_are_taken_with_their_blanks(tmp_path: Path):
     settings = loaded(tmp_path, VCF_PIPELINE_KAFKA__BOOTSTRAP_SERVERS=" here:9092, [::1]:9093 ,there ")
     assert settings.kafka.bootstrap_servers == "here:9092,[::1]:9093,there"
+
+
+def test_dagster_waits_for_a_tick_as_long_as_env_says_else_as_long_as_it_does_by_itself(tmp_path: Path):
+    assert seconds_of_a_tick(dagster_environment(loaded(tmp_path))) == 300.0
+    assert seconds_of_a_tick({}) == 60.0
+    assert seconds_of_a_tick({"DAGSTER_GRPC_TIMEOUT_SECONDS": "90"}) == 90.0
+    assert seconds_of_a_tick({TICK_TIMEOUT: "soon"}) == 60.0

@@ -4,6 +4,7 @@ Not here: what a message means (domain/stream/events.py), which runs follow (dom
 run or cursor left undone (reconcile.py).
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,13 +14,14 @@ import dagster as dg
 
 from vcf_pipeline.defs.jobs import FOR_ANNOTATIONS, annotation_loads_job, annotations_job, variants_job
 from vcf_pipeline.defs.runs_in_progress import RANGE_END, RANGE_START, partitions_in_progress
-from vcf_pipeline.domain.errors import PermanentError, UnreadableMessage
+from vcf_pipeline.domain.errors import PermanentError, TransientError, UnreadableMessage
 from vcf_pipeline.domain.stream import topics
 from vcf_pipeline.domain.stream.announcement import Announcement
-from vcf_pipeline.domain.stream.cursor import Cursor
-from vcf_pipeline.domain.stream.events import Heard, StageEventKind, heard, heard_events
+from vcf_pipeline.domain.stream.cursor import Cursor, Place
+from vcf_pipeline.domain.stream.events import Heard, StageEventKind, before, heard, heard_events
 from vcf_pipeline.domain.stream.run_plan import Limits, Plan, Progress, RunPlanned, View, plan_runs, stage_progress
 from vcf_pipeline.domain.stream.stage_events import AnalysisRequested, StageEvent, WriteRequested
+from vcf_pipeline.settings import seconds_of_a_tick
 from vcf_pipeline.stages.complete import ANNOTATIONS, are_annotations_loaded
 from vcf_pipeline.stages.notify import standing
 from vcf_pipeline.wiring import Control
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 ANALYSIS_STAGE, LOADS_STAGE = "analysis", "annotation_loads"
 """The first part of the run_keys of what these sensors ask for."""
+ENDS_SECONDS = 5.0
+"""After so long a tick begins no further end: meanwhile no announcement is heard."""
 
 
 @dg.sensor(
@@ -42,7 +46,7 @@ def callset_sensor(context: dg.SensorEvaluationContext, control: dg.ResourcePara
     """A few lines around `plan_runs`: listen, ask what to do, note what was accepted, answer."""
     waited, cursor = _waited(context, control, topics.CALLSETS)
     messages = heard(waited)
-    _announce_ended(context, control, messages)
+    messages = _announce_ended(context, control, messages)
     limits = _limits(control)
     view = _view(context.instance, control, messages)
     plan = plan_runs(messages, view, cursor, limits)
@@ -175,16 +179,39 @@ def _generation(control: Control, event: StageEvent) -> int | None:
     return None if callset is None or callset.state in ("forgotten", "refused") else callset.generation
 
 
-def _announce_ended(context: dg.SensorEvaluationContext, control: Control, messages: list[Heard[Announcement]]) -> None:
-    """A foreign producer's ends become announcements, heard at the next tick; what is no callset is a dead letter."""
+def _announce_ended(
+    context: dg.SensorEvaluationContext, control: Control, messages: list[Heard[Announcement]]
+) -> list[Heard[Announcement]]:
+    """A foreign producer's ends become announcements, heard at the next tick; what is no callset is a dead letter.
+
+    Returns what this tick has dealt with, and the cursor may pass: without the ends that there was no time for, or
+    whose broker did not answer, and what lies behind them.
+    """
+    left: dict[tuple[str, int], Place] = {}
+    begun_at: float | None = None
     for message in messages:
-        if message.ended is None:
+        where = (message.place.broker, message.place.partition)
+        if message.ended is None or where in left:
+            continue
+        if begun_at is not None and time.monotonic() - begun_at >= ENDS_SECONDS:
+            left[where] = message.place
             continue
         from vcf_pipeline.stages.announce_records import announce_ended
 
+        begun_at = time.monotonic() if begun_at is None else begun_at
         created_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
-            announce_ended(message.ended, control.coordinator, message.place.broker, created_at)
+            announce_ended(
+                message.ended,
+                control.coordinator,
+                message.place.broker,
+                created_at,
+                seconds=_end_seconds(control),
+                clock=time.monotonic,
+            )
+        except TransientError as problem:
+            context.log.warning(f"{message.place} is tried again: {problem}")
+            left[where] = message.place
         except PermanentError as problem:
             context.log.error(f"{message.place}: {problem}")
             control.coordinator.dead_letter(
@@ -194,6 +221,15 @@ def _announce_ended(context: dg.SensorEvaluationContext, control: Control, messa
                 code=problem.code,
                 tenant=message.ended.tenant,
             )
+    return before(messages, left.values())
+
+
+def _end_seconds(control: Control) -> float:
+    """How long one end may take. Dagster repeats a tick that it waited for in vain, and would for ever: a quarter of
+    its patience is left for what else the tick does.
+    """
+    patience = 0.75 * seconds_of_a_tick() - control.settings.sensor.hold_seconds - ENDS_SECONDS
+    return max(ENDS_SECONDS, patience)
 
 
 def _answer_what_has_ended(control: Control, messages: list[Heard[Announcement]]) -> None:

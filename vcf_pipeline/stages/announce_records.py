@@ -5,7 +5,9 @@ Not here: sending them (publish_variants.py); what a body says (domain/stream/va
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,17 +17,19 @@ from vcf_pipeline.domain.errors import MissingChunks, OffsetLost, StreamBroken, 
 from vcf_pipeline.domain.identity import PartitionKey, announcement_id, callset_id
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement, Segment, add_segment, is_repeat, missing_seqs
-from vcf_pipeline.domain.stream.chunks import BatchAssembler, records_header
+from vcf_pipeline.domain.stream.chunks import records_header
 from vcf_pipeline.domain.stream.envelope import Envelope
+from vcf_pipeline.domain.stream.events import place_of
 from vcf_pipeline.domain.stream.records_ended import RecordsEnded
 from vcf_pipeline.domain.stream.topics import variants_topic
-from vcf_pipeline.domain.stream.variant_messages import MAX_CALLSET_ROWS, RECORDS, RecordParser
+from vcf_pipeline.domain.stream.variant_messages import MAX_CALLSET_ROWS, RECORDS, RecordParser, read_lines
 from vcf_pipeline.domain.tables.digest import TableDigest
 from vcf_pipeline.domain.vcf.batch import ParsedBatch
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 
 PRODUCER = "vcf-pipeline"
 _MAX_AHEAD_BYTES = 32 << 20
+_PARSED_LINES, _PARSED_CHARS = 10_000, 4 << 20
 
 
 class Counts:
@@ -55,12 +59,22 @@ class Counts:
             )
 
 
-def announce_ended(ended: RecordsEnded, coordinator: Coordinator, broker: str, created_at: str) -> Announcement:
+def announce_ended(
+    ended: RecordsEnded,
+    coordinator: Coordinator,
+    broker: str,
+    created_at: str,
+    *,
+    seconds: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> Announcement:
     """Read a foreign producer's messages back, and announce them as a callset. Repeated, it announces the same.
 
-    broker: where the end was heard. Raises MissingChunks, UnreadableMessage, StreamBroken, TooManyRejects, TopicMissing
-    (nothing is announced, and no repeat cures it), BrokerUnavailable, BrokerTimeout.
+    broker: where the end was heard. seconds: how long this may take, by `clock`. Raises MissingChunks,
+    UnreadableMessage, StreamBroken (also when the time is over), TooManyRejects, TopicMissing (nothing is announced,
+    and no repeat cures it), BrokerUnavailable, BrokerTimeout.
     """
+    deadline = clock() + seconds
     topic = variants_topic(ended.tenant)
     incarnation, ends = coordinator.extent(broker, topic)
     last = ends.get(ended.partition, 0) - 1
@@ -68,12 +82,11 @@ def announce_ended(ended: RecordsEnded, coordinator: Coordinator, broker: str, c
         raise _missing(ended, list(range(ended.n_chunks)))
     whole = Segment(broker, topic.full_name, incarnation, ended.partition, ended.publish_id, ended.first_offset, last)
     segments: list[Segment] = []
-    assembler = BatchAssembler(ReaderSettings(assembly=ended.assembly))
+    parser = RecordParser(ReaderSettings(assembly=ended.assembly))
     counts = Counts()
-    for envelope in _in_order(ended, coordinator, whole, segments):
-        batch = assembler.add(envelope)
-        if batch is not None:
-            counts.add(batch)
+    messages = _in_time(_kept(coordinator, whole), ended, lambda: clock() >= deadline, seconds)
+    for lines in _gathered(read_lines(_records(one)) for one in _in_order(ended, messages, segments)):
+        counts.add(parser.parse(lines))
         if counts.alleles > MAX_CALLSET_ROWS:
             raise StreamBroken(
                 where=f"publication {ended.publish_id}",
@@ -81,11 +94,6 @@ def announce_ended(ended: RecordsEnded, coordinator: Coordinator, broker: str, c
                 got="more",
                 repair="End a publication before that and begin another, or publish a file.",
             )
-    parser = assembler.records
-    if parser is None:
-        raise UnreadableMessage(
-            where=f"publication {ended.publish_id}", expected=f"messages of kind {RECORDS}", got="others"
-        )
     counts.check_rejects(f"publication {ended.publish_id}", parser.settings)
     announced = records_announcement(
         tenant=ended.tenant,
@@ -102,14 +110,53 @@ def announce_ended(ended: RecordsEnded, coordinator: Coordinator, broker: str, c
     return announced
 
 
-def _in_order(
-    ended: RecordsEnded, coordinator: Coordinator, whole: Segment, segments: list[Segment]
-) -> Iterator[Envelope]:
+def _records(envelope: Envelope) -> Envelope:
+    if envelope.kind != RECORDS:
+        raise UnreadableMessage(
+            where=f"publication {envelope.publish_id}",
+            expected=f"messages of kind {RECORDS}",
+            got=repr(envelope.kind[:80]),
+        )
+    return envelope
+
+
+def _gathered(chunks: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Lines in stretches that are worth parsing: a small message costs what a few hundred variants cost, and neither
+    counts nor digest see the cuts.
+    """
+    lines: list[str] = []
+    size = 0
+    for chunk in chunks:
+        lines += chunk
+        size += sum(map(len, chunk))
+        if len(lines) >= _PARSED_LINES or size >= _PARSED_CHARS:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines
+
+
+def _in_time(
+    messages: Iterable[Message], ended: RecordsEnded, is_over: Callable[[], bool], seconds: float
+) -> Iterator[Message]:
+    for number, message in enumerate(messages):
+        if is_over():
+            raise StreamBroken(
+                where=f"publication {ended.publish_id}",
+                expected=f"messages that are read within {seconds:.0f} s",
+                got=f"{number:,} read in that time, in partition {ended.partition} from offset {ended.first_offset}",
+                repair="Name the first_offset; or end a publication earlier, and begin another.",
+                code="PUBLICATION_TOO_LARGE",
+            )
+        yield message
+
+
+def _in_order(ended: RecordsEnded, messages: Iterable[Message], segments: list[Segment]) -> Iterator[Envelope]:
     """The publication's messages, each number once, ascending; `segments` are filled with where they lie."""
     hashes: dict[int, bytes] = {}
     ahead: dict[int, Envelope] = {}
     turn = 0
-    for message in _kept(coordinator, whole):
+    for message in messages:
         try:
             envelope = frame.decode(message.body)
         except UnreadableMessage:
@@ -122,14 +169,15 @@ def _in_order(
                 expected=f"chunks 0 to {ended.n_chunks - 1}",
                 got=f"chunk {envelope.seq}",
             )
+        place = place_of(message)
         here = Segment(
-            whole.broker,
-            whole.topic,
-            whole.incarnation,
-            whole.partition,
-            whole.publish_id,
-            message.offset,
-            message.offset,
+            place.broker,
+            place.topic,
+            place.incarnation,
+            place.partition,
+            ended.publish_id,
+            place.offset,
+            place.offset,
         )
         if is_repeat(hashes, envelope.seq, envelope.body_hash):
             continue

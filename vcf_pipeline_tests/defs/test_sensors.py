@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
+import msgpack
 import pytest
 
-from vcf_pipeline.domain.errors import StreamBroken
+from vcf_pipeline.defs import sensors
+from vcf_pipeline.domain.errors import BrokerUnavailable, StreamBroken
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.stream import envelope as frame
+from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Cursor
 from vcf_pipeline.domain.stream.dead_letters import read_letter
-from vcf_pipeline.domain.stream.topics import ANALYSIS_REQUESTS, CALLSETS, CONTROL, DATABASE_WRITES, DEAD_LETTERS
-from vcf_pipeline.settings import load_settings
+from vcf_pipeline.domain.stream.envelope import Envelope
+from vcf_pipeline.domain.stream.records_ended import RECORDS_ENDED, RecordsEnded
+from vcf_pipeline.domain.stream.topics import (
+    ANALYSIS_REQUESTS,
+    CALLSETS,
+    CONTROL,
+    DATABASE_WRITES,
+    DEAD_LETTERS,
+    variants_topic,
+)
+from vcf_pipeline.domain.stream.variant_messages import RECORDS, records_body
+from vcf_pipeline.settings import TICK_TIMEOUT, load_settings
+from vcf_pipeline.stages import announce_records
 from vcf_pipeline.testing.scripted_broker import ScriptedBroker
 from vcf_pipeline.wiring import Control
 from vcf_pipeline_tests.defs.conftest import Desk
+from vcf_pipeline_tests.stages.published import announcements
 from vcf_pipeline_tests.stages.test_publish_variants import chunks_of, sent_by_a_stranger, variant
 
 LISTENS_ON = {
@@ -60,6 +78,94 @@ def test_a_stranger_with_the_longest_ids_has_a_callset_that_is_done_and_carries_
     callset = desk.control.ledger.callset(PartitionKey.parse(request.partition_key))
     assert callset is not None
     assert (callset.state, callset.correlation_id) == ("done", ids["correlation_id"])
+
+
+def end_of(desk: Desk, partition: int, publish_id: str, seq: int) -> None:
+    """A stranger's publication of one variant, its end in this partition of vcf-callsets."""
+    broker, topic = desk.control.coordinator.brokers[0], variants_topic("t")
+    broker.ensure_topics([topic, *CONTROL])
+    told = {"tenant": "t", "publish_id": publish_id}
+    chunk = Envelope(id=f"{publish_id}/0", kind=RECORDS, body=records_body([variant(seq)]), **told)
+    (offset,) = broker.append(topic, 3, [frame.encode(chunk)])
+    body = msgpack.packb({"n_chunks": 1, "partition": 3, "first_offset": offset, "label": publish_id})
+    broker.append(
+        CALLSETS, partition, [frame.encode(Envelope(id=f"{publish_id}/end", kind=RECORDS_ENDED, body=body, **told))]
+    )
+
+
+def heard_labels(desk: Desk) -> list[str]:
+    """Of the announcements in the topic, sorted."""
+    return sorted(one.label for one in announcements(desk.control.coordinator))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the sensors' clock says, and, in `steps`, how far it goes with every look."""
+    clock = [0.0, 0.0]
+
+    def monotonic() -> float:
+        clock[0] += clock[1]
+        return clock[0]
+
+    monkeypatch.setattr(sensors, "time", SimpleNamespace(monotonic=monotonic))
+    return clock
+
+
+def test_ends_that_a_tick_has_no_time_for_are_left_to_the_next_with_what_lies_behind_them(
+    desk: Desk, clock: list[float]
+):
+    for number, partition in enumerate([0, 0, 1]):
+        end_of(desk, partition, f"end-{number}", number)
+    (broker,) = desk.control.coordinator.brokers
+    for partition in (0, 1, 2):
+        broker.append(CALLSETS, partition, [b"junk %d" % partition])
+    clock[1] = sensors.ENDS_SECONDS / 2
+    made, buried = [], []
+    for _ in range(6):
+        desk.tick("callset_sensor")
+        made.append(heard_labels(desk))
+        buried.append(len(desk.control.coordinator.wait([DEAD_LETTERS], Cursor(), 0.0)))
+    assert made[:3] == [["end-0"], ["end-0", "end-1"], ["end-0", "end-1", "end-2"]]
+    assert made[-1] == made[2]
+    assert buried[:3] == [1, 2, 3]
+    assert buried[-1] == 3
+
+
+def test_an_end_that_takes_longer_than_a_tick_may_is_a_dead_letter_and_the_next_is_announced(
+    desk: Desk, clock: list[float], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(TICK_TIMEOUT, "80")
+    end_of(desk, 0, "too-large", 1)
+    clock[1] = 70.0
+    desk.tick("callset_sensor")
+    (letter,) = desk.control.coordinator.wait([DEAD_LETTERS], Cursor(), 0.0)
+    assert b"PUBLICATION_TOO_LARGE" in letter.body
+    clock[1] = 0.0
+    end_of(desk, 0, "quick", 2)
+    desk.tick("callset_sensor")
+    assert heard_labels(desk) == ["quick"]
+    assert len(desk.control.coordinator.wait([DEAD_LETTERS], Cursor(), 0.0)) == 1
+
+
+def test_an_end_whose_messages_cannot_be_read_now_waits_and_other_partitions_go_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    for number, partition in enumerate([0, 0, 1]):
+        end_of(desk, partition, f"end-{number}", number)
+    announce = announce_records.announce_ended
+
+    def unable(ended: RecordsEnded, *given: Any, **others: Any) -> Announcement:
+        if ended.label == "end-0":
+            raise BrokerUnavailable(where="broker", got="no leader of that partition")
+        return announce(ended, *given, **others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(announce_records, "announce_ended", unable)
+        for _ in range(2):
+            desk.tick("callset_sensor")
+            assert heard_labels(desk) == ["end-2"]
+    desk.tick("callset_sensor")
+    assert heard_labels(desk) == ["end-0", "end-1", "end-2"]
 
 
 def test_a_quiet_topic_asks_for_nothing_and_an_old_message_is_not_heard_twice(desk: Desk):

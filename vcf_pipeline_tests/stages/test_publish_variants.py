@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from polars.testing import assert_frame_equal
 from uuid_utils import uuid7
 
 from vcf_pipeline.adapters.broker.coordinator import Coordinator
-from vcf_pipeline.domain.errors import BadVariant, BrokerUnavailable, MissingChunks, TooManyRejects, UnreadableMessage
+from vcf_pipeline.domain.errors import (
+    BadVariant,
+    BrokerUnavailable,
+    MissingChunks,
+    StreamBroken,
+    TooManyRejects,
+    UnreadableMessage,
+)
 from vcf_pipeline.domain.stream import envelope as frame
 from vcf_pipeline.domain.stream.announcement import Announcement
 from vcf_pipeline.domain.stream.cursor import Cursor
@@ -273,6 +281,32 @@ def test_repeated_and_swapped_messages_of_a_stranger_make_one_callset():
     assert made[0].digest == made[1].digest
 
 
+def test_what_a_stranger_sent_adds_up_to_the_same_however_much_of_it_is_parsed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    chunks = chunks_of([variant(number) for number in range(120)], size=7)
+    made = []
+    for lines in (1, 20, 10_000):
+        monkeypatch.setattr("vcf_pipeline.stages.announce_records._PARSED_LINES", lines)
+        with Coordinator([ScriptedBroker()]) as coordinator:
+            sent_by_a_stranger(coordinator, chunks)
+            one = announce_ended(ended(coordinator), coordinator, coordinator.brokers[0].name, NOW)
+            made.append((one.digest, one.sha256, one.records, one.alleles, one.size_bytes))
+    assert made[0] == made[1] == made[2]
+
+
+def test_an_end_whose_messages_are_not_read_in_time_is_refused():
+    now = itertools.count(0.0, 1.0)
+    with Coordinator([ScriptedBroker()]) as coordinator:
+        sent_by_a_stranger(coordinator, chunks_of([variant(number) for number in range(400)]))
+        given = (ended(coordinator), coordinator, coordinator.brokers[0].name, NOW)
+        with pytest.raises(StreamBroken, match="first_offset") as refused:
+            announce_ended(*given, seconds=9.0, clock=lambda: next(now))
+        assert refused.value.code == "PUBLICATION_TOO_LARGE"
+        assert announcements(coordinator) == []
+        assert announce_ended(*given, seconds=30.0, clock=lambda: next(now)).records == 400
+
+
 def test_a_missing_message_of_a_stranger_is_named_and_nothing_is_announced():
     chunks = chunks_of([variant(number) for number in range(120)])
     with Coordinator([ScriptedBroker()]) as coordinator:
@@ -314,7 +348,7 @@ def test_records_that_are_none_are_refused_whole():
 
 def test_a_stranger_with_too_many_rejects_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
-        "vcf_pipeline.domain.stream.chunks.read_lines", lambda envelope: ["1\tnowhere\t.\tA\tC\t.\t.\t."]
+        "vcf_pipeline.stages.announce_records.read_lines", lambda envelope: ["1\tnowhere\t.\tA\tC\t.\t.\t."]
     )
     with Coordinator([ScriptedBroker()]) as coordinator:
         sent_by_a_stranger(coordinator, chunks_of([variant(1)]))

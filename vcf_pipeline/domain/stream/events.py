@@ -6,7 +6,7 @@ which runs follow (run_plan.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -138,6 +138,13 @@ def place_of(message: Placed) -> Place:
 def heard(messages: Iterable[Placed]) -> list[Heard[Announcement]]:
     """Every message of `vcf-callsets`, in order; one that cannot be read keeps its place, its body and the reason."""
     return _heard(messages)
+
+
+def before(messages: Sequence[Heard[Event]], left: Iterable[Place]) -> list[Heard[Event]]:
+    """Those in front of what is left for later, one place of a partition; all of every other partition."""
+    first = {(place.broker, place.topic, place.partition): place.offset for place in left}
+    placed = [((one.place.broker, one.place.topic, one.place.partition), one) for one in messages]
+    return [one for where, one in placed if where not in first or one.place.offset < first[where]]
 
 
 def heard_events(kind: type[StageEventKind], messages: Iterable[Placed]) -> list[Heard[StageEventKind]]:
