@@ -33,7 +33,7 @@ def made_answers(
         pl.lit(["INFO:CLNSIG"]).alias("cited"),
         pl.lit("rules").alias("provider"),
         pl.lit("rules-1").alias("model"),
-        pl.lit("explain-1").alias("prompt_version"),
+        pl.lit("explain-2").alias("prompt_version"),
     )
     return frame.select(
         (pl.col(name) if name in frame.columns else pl.lit(None).alias(name)).cast(dtype)

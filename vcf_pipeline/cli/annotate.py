@@ -124,6 +124,7 @@ def record(answer: VariantAnswer) -> dict[str, Any]:
             "calls": answer.explained.calls,
             "cost_usd": answer.explained.cost_microusd / 1e6,
         },
+        "hears_claims": answer.hears_claims,
         "not_used": dict(answer.not_used),
         "near": list(answer.near),
         "notice": NOTICE,
@@ -147,6 +148,7 @@ def _lines(answer: VariantAnswer) -> Iterator[str]:
         yield f"  no registered source and no loaded callset{of} knows it. Unknown is not benign."
         for view in answer.views:
             yield from (f"  callset {printable(view.origin)}: {line}" for line in _stale_lines(view))
+        yield from _unheard(answer)
         if answer.near:
             yield f"  at this position there are: {', '.join(map(printable, answer.near))}"
         for name, why in answer.not_used.items():
@@ -158,11 +160,12 @@ def _lines(answer: VariantAnswer) -> Iterator[str]:
     yield f"{printable(answer.variant_key)}  ({printable(where)})  {printable(gene)}"
     yield f"  {tier}, {TRIAGE_NOTE} · {', '.join(judged['reasons'] or ['no reason'])}"
     if judged["significance"]:
-        stars = f", {judged['stars']} of 4 stars" if judged["stars"] is not None else ""
+        stars = f", {judged['stars']} of 4 stars" if judged["stars"] is not None else ", review status unknown"
         yield f"  claims: {judged['significance'].replace('_', ' ')}{stars}"
     for condition in (judged["conditions"] or [])[:5]:
         yield f"    {one_line(condition)[:_LONGEST_VALUE]}"
     yield from _told(answer)
+    yield from _unheard(answer)
     for view in answer.views:
         yield ""
         yield f"  {_origin(view)}"
@@ -170,6 +173,11 @@ def _lines(answer: VariantAnswer) -> Iterator[str]:
         yield from (f"    {line}" for line in _evidence_lines(view.judged["evidence"] or []))
     for name, why in answer.not_used.items():
         yield f"  {printable(name)} was not asked: {printable(why)}"
+
+
+def _unheard(answer: VariantAnswer) -> Iterator[str]:
+    if not answer.hears_claims:
+        yield "  nobody was heard who claims anything, such as ClinVar: that there is no claim says nothing"
 
 
 def _told(answer: VariantAnswer) -> Iterator[str]:

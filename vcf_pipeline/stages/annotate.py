@@ -37,7 +37,7 @@ from vcf_pipeline.domain.tables.manifest import Manifest, stale_reasons
 from vcf_pipeline.domain.tables.schemas import AI_ANNOTATIONS
 
 PARSED, SOURCE, ASSET, TABLE = "parsed_variants", "triaged_variants", "ai_annotations", "annotations"
-CODE_VERSION = "annotate-1"
+CODE_VERSION = "annotate-2"
 """Raised with every change that could give a row another brief or status: old tables are stale."""
 RULES = "rules"  # as a provider's and a model's name
 NO_FACTS = "NO_FACTS"

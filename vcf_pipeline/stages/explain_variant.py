@@ -24,6 +24,7 @@ from vcf_pipeline.domain.errors import UsageError
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.query import Condition
 from vcf_pipeline.domain.sources.accessions import accession_keys, bare_key
+from vcf_pipeline.domain.triage.presets import PRESETS
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.variant_text import Allele, RsId, is_human_contig, parse_variant
 from vcf_pipeline.domain.vcf.assembly import recognise_assembly
@@ -31,11 +32,11 @@ from vcf_pipeline.domain.vcf.batch import BlockParser
 from vcf_pipeline.domain.vcf.header import parse_header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.annotate import NO_FACTS, RULES, Explainer
-from vcf_pipeline.stages.joined_sources import Registered, last_column
+from vcf_pipeline.stages.joined_sources import Registered, last_column, usable
 from vcf_pipeline.stages.query import settled_variants
 from vcf_pipeline.stages.sources import keys_of_rsid
 from vcf_pipeline.stages.stale_triage import Stale, judged_now, stale_triage
-from vcf_pipeline.stages.triage import triage_alleles
+from vcf_pipeline.stages.triage import hears_claims, triage_alleles
 
 MOST_ALLELES = 10
 MOST_CALLSETS = 20
@@ -82,7 +83,8 @@ class View:
 class VariantAnswer:
     """assembly: None where nothing tells. views: sources first, then callsets. chosen: the one that is explained: the
     lowest tier, sources before callsets. explained: None where there is nothing to explain. not_used: source → why it
-    was asked in no assembly. near: keys of alleles at the same position, where nobody knows this one.
+    was asked in no assembly. near: keys of alleles at the same position, where nobody knows this one. hears_claims:
+    whether any source or callset that was asked could claim something.
     """
 
     asked: str
@@ -94,6 +96,7 @@ class VariantAnswer:
     explained: Explained | None
     not_used: Mapping[str, str] = field(default_factory=dict)
     near: tuple[str, ...] = ()
+    hears_claims: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def explain_variant(text: str, *, known: Known, assembly: str | None = None) -> 
     near = _near(named, snapshot, hidden)
     return [
         replace(answer, near=near)
-        for answer in answers or [VariantAnswer(text, key, wanted, (), None, None, None, not_used)]
+        for answer in answers or [VariantAnswer(text, key, wanted, (), None, None, None, not_used, hears_claims=False)]
     ]
 
 
@@ -227,7 +230,12 @@ def _answer(
     if chosen is not None:
         brief = brief_of({"variant_key": key, **hgvs, **chosen.judged}, assembly, known.presets)
         explained = _explained(brief, chosen, known) if brief.facts else None
-    return VariantAnswer(text, key, assembly, tuple(views), chosen, brief, explained)
+    used, _ = usable(known.registered.listed(known.tenant), assembly)
+    asked = [PartitionKey(known.tenant, view.callset_id) for view in views if view.callset_id is not None]
+    hears = any(PRESETS[source.preset].claim is not None for source in used) or any(
+        hears_claims(callset, known.tables, used) for callset in asked
+    )
+    return VariantAnswer(text, key, assembly, tuple(views), chosen, brief, explained, hears_claims=hears)
 
 
 def _explained(brief: Brief, chosen: View, known: Known) -> Explained | None:

@@ -25,7 +25,7 @@ from vcf_pipeline.domain.triage.tiers import TIER_NAMES
 from vcf_pipeline.stages.explanations import ASSET, TABLE, current_explanations
 from vcf_pipeline.stages.joined_sources import Registered
 from vcf_pipeline.stages.stale_triage import Stale, stale_triage
-from vcf_pipeline.stages.triage import moves_to_come
+from vcf_pipeline.stages.triage import hears_claims, moves_to_come
 
 PARSED, TRIAGED = "parsed_variants", "triaged_variants"
 SHOWN = (1, 2, 3)
@@ -57,7 +57,8 @@ class Report:
     columns of both tables, `answer` and `calls` beside them. moves: the newest TIER_MOVES, cut; n_moves: all of them.
     state: of the ledger. generated_at: ISO 8601, UTC. stale: why triaging now would give other tables; None where it
     would not. pending: TIER_MOVES that it would bring, those to a lower number first, cut; n_pending: all of them. An
-    allele that is shown and would move has `pending_tier`, which is None for unknown.
+    allele that is shown and would move has `pending_tier`, which is None for unknown. hears_claims: whether anybody was
+    heard who could claim something.
     """
 
     key: PartitionKey
@@ -78,6 +79,7 @@ class Report:
     stale: Stale | None = None
     pending: Sequence[Mapping[str, Any]] = ()
     n_pending: int = 0
+    hears_claims: bool = True
     words: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -142,6 +144,7 @@ def report_of(
         stale=stale,
         pending=pending,
         n_pending=n_pending,
+        hears_claims=hears_claims(key, tables),
         words=words,
     )
 

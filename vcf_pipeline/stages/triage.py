@@ -20,6 +20,7 @@ from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.manifest import Manifest, stale_reasons
 from vcf_pipeline.domain.tables.schemas import TIER_MOVES, TRIAGED
 from vcf_pipeline.domain.triage.evidence import wanted_columns
+from vcf_pipeline.domain.triage.heard_claims import has_claimants
 from vcf_pipeline.domain.triage.moves import OLD_COLUMNS, SOURCE_INPUT, OlderRows, because, moved
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.triage.tiers import CODE_VERSION, TIER_NAMES, tier_counts, triaged
@@ -106,6 +107,18 @@ def moves_to_come(
         watch = _Watch(stored, inputs, tables)
         for variants, rows in _work(key, parsed, tables, thresholds, joined, registered).frames():
             yield watch.moves(variants, rows)
+
+
+def hears_claims(key: PartitionKey, tables: Tables, used: Sequence[Source] | None = None) -> bool:
+    """Whether anybody who could claim something is heard of the callset's alleles; else no claim says nothing at all.
+
+    used: the sources that are; those of the stored triage where nobody says.
+    """
+    stored = tables.manifest(key.tenant, key.callset_id, ASSET)
+    told = stored.extra.get("sources", []) if stored is not None else []
+    presets = [source["preset"] for source in told] if used is None else [source.preset for source in used]
+    columns = tables.schema(key.tenant, key.callset_id, SOURCE, "variants")
+    return has_claimants(columns, tables.header_text(key.tenant, key.callset_id), presets)
 
 
 def tier_moves(key: PartitionKey, tables: Tables) -> Iterator[pl.DataFrame]:

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 import vcf_pipeline
+from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
+from vcf_pipeline.stages.load import load_lancedb
 from vcf_pipeline.testing.fake_providers import FakeProviders
-from vcf_pipeline_tests.stages.lab import Lab, claim
+from vcf_pipeline_tests.stages.lab import CLINVAR_INFO, Lab, claim
 from vcf_pipeline_tests.vcf_text import record
+
+CSQ = ("CSQ,.,String",)
 
 
 @pytest.fixture
@@ -51,6 +55,35 @@ def test_what_cannot_be_asked_ends_with_two_and_says_what_can(cli, lab):
     assert (bad.code, "17-43093464-C-T" in bad.err) == (2, True)
     for words in ([], ["1-5-C-T", "--callset", "x"], ["1-5-C-T", "--estimate"], ["rs999"], ["--callset", "nobody"]):
         assert cli("annotate", *words).code == 2
+
+
+def test_that_nobody_was_heard_who_claims_anything_is_said(cli, lab):
+    path = lab.vcf("hg19.vcf", record("T", "CSQ=T|stop_gained|HIGH|NOC2L", pos=5, ref="C"), assembly="GRCh37", info=CSQ)
+    path.write_text(path.read_text().replace('"CSQ"', '"Format: Allele|Consequence|IMPACT|SYMBOL"'))
+    callset = lab.parse(path)
+    lab.triage(callset.key)
+    load_lancedb(key=callset.key, tables=lab.tables, ledger=lab.ledger, store=LanceVariants(lab.root / "data"))
+    done = cli("annotate", "1-5-C-T", "--assembly", "GRCh37")
+    assert "No claim about this stop gained variant in NOC2L is in the evidence at hand" in done.out.replace("\n ", "")
+    assert "nobody was heard who claims anything" in done.out
+    assert "clinvar was not asked" in done.out
+    (told,) = cli("annotate", "1-5-C-T", "--assembly", "GRCh37", "--json").records
+    assert told["hears_claims"] is False
+    (told,) = cli("annotate", "1-5-C-T", "--assembly", "GRCh38", "--json").records
+    assert told["hears_claims"] is True
+
+
+def test_a_claim_without_a_review_status_is_not_called_one_without_a_star(cli, lab):
+    path = lab.vcf("own.vcf", record("G", "CLNSIG=Pathogenic", pos=9, ref="A"), info=CLINVAR_INFO)
+    callset = lab.parse(path)
+    lab.triage(callset.key)
+    load_lancedb(key=callset.key, tables=lab.tables, ledger=lab.ledger, store=LanceVariants(lab.root / "data"))
+    done = cli("annotate", "1-9-A-G")
+    assert "tier 2" in done.out
+    assert "claims: pathogenic, review status unknown" in done.out
+    assert "star" not in done.out
+    (told,) = cli("annotate", "1-9-A-G", "--json").records
+    assert [view["stars"] for view in told["views"]] == [None, None]
 
 
 def test_an_unknown_allele_is_never_sent_to_a_model(cli, lab, monkeypatch):

@@ -220,7 +220,7 @@ def test_an_estimate_counts_calls_and_money_and_asks_nobody(made: Annotating, fa
     more = estimate_callset(
         wanted=wanted,
         asked=[Asked(Price(1, 1, 1), 0)],
-        bought_before=lambda subjects: made.control.ledger.find_answers(KEY.tenant, subjects, models, "explain-1"),
+        bought_before=lambda subjects: made.control.ledger.find_answers(KEY.tenant, subjects, models, "explain-2"),
         **told,
     )
     assert (more.alleles, more.calls, more.cache_hits, more.cost_microusd) == (6, 1, 5, 0)

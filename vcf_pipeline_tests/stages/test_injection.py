@@ -141,7 +141,7 @@ def assert_typed(brief: dict[str, Any]) -> None:
     assert brief["significance"] in LABELS
     assert set(brief["reasons"]) <= {rule.code for rule in RULES}
     for key, value in brief["facts"].items():
-        kind = key.partition(":")[0] if not key.startswith("clinvar:") else key
+        kind = key if key.startswith(("clinvar:", "annotation:")) else key.partition(":")[0]
         assert SHAPES[kind](value), key
 
 
@@ -154,6 +154,7 @@ SHAPES = {
     "condition": shapes.condition,
     "frequency": lambda value: shapes.frequency(value) is not None,
     "clinvar:significance": lambda value: value in LABELS,
+    "annotation:significance": lambda value: value in LABELS,
     "clinvar:stars": lambda value: value in ("0", "1", "2", "3", "4"),
     "clinvar:review": lambda value: value in shapes.REVIEWS,
 }

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
-from vcf_pipeline.stages.report import report_of
+from vcf_pipeline.stages.report import Report, report_of
 from vcf_pipeline.stages.report_page import NOTICE, page
 from vcf_pipeline_tests.stages.made_control import MadeControl
 from vcf_pipeline_tests.stages.made_report import CODE, put_hostile
@@ -55,8 +57,11 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeControl]:
 
 @pytest.fixture(scope="module")
 def html(control: MadeControl) -> str:
-    key = put_hostile(control)
-    report = report_of(
+    return page(told(control, put_hostile(control)))
+
+
+def told(control: MadeControl, key: PartitionKey) -> Report:
+    return report_of(
         key,
         ledger=control.ledger,
         tables=control.tables,
@@ -65,7 +70,6 @@ def html(control: MadeControl) -> str:
         generated_at="2026-11-27 08:00",
         limit=3,
     )
-    return page(report)
 
 
 def read(html: str) -> Elements:
@@ -103,6 +107,23 @@ def test_it_says_what_it_is_at_both_ends_and_what_is_left_out(html: str) -> None
     assert "The model reads the claims as <b>benign</b>, the rules say <b>pathogenic</b>" in html
     assert "unknown" in html
     assert "… (" in html  # a long value is cut, and says so
+
+
+def test_an_unknown_review_status_and_that_nobody_claims_anything_are_said(control: MadeControl) -> None:
+    key = put_hostile(control, 30)
+    triaged = control.tables.read(key.tenant, key.callset_id, "triaged_variants", "triaged")
+    facts = {"extra": {"tiers": {"1": 6, "2": 6, "3": 6, "4": 6, "unknown": 6}, "sources": []}}
+    for stars, sources, is_heard in (
+        (None, [], False),
+        (0, [{"name": "c", "version": "1", "preset": "clinvar"}], True),
+    ):
+        facts["extra"] |= {"sources": [source | {"matched": 0} for source in sources]}
+        frame = triaged.with_columns(stars=pl.lit(stars, pl.Int8))
+        control.write(key, "triaged_variants", {"triaged": frame}, facts)
+        text = " ".join(" ".join(read(page(told(control, key))).texts).split())
+        assert ("pathogenic, review status unknown" in text) == (stars is None)
+        assert ("pathogenic, 0 of 4 review stars" in text) == (stars == 0)
+        assert ("Nobody was heard who claims anything" in text) != is_heard
 
 
 def test_versions_thresholds_and_sources_are_named(html: str) -> None:

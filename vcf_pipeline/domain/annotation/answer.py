@@ -108,6 +108,7 @@ def summary_problems(summary: str, brief: Brief) -> list[str]:
             for said in unsayable(_without(own_words, [brief.value("gene") or ""]))
         ),
         *(f"The summary contradicts the facts: {said}." for said in contradictions(own_words, brief.label)),
+        *_source_problems(own_words, brief),
         *_language_problems(bare),
         *_leak_problems(bare),
     ]
@@ -195,6 +196,13 @@ def _may_stand(char: str) -> bool:
     if char in "–—‘’“”…×·\u00a0":
         return True
     return ("À" <= char <= "ÿ" or "Α" <= char <= "ω") and unicodedata.category(char) in ("Ll", "Lu")
+
+
+def _source_problems(own_words: str, brief: Brief) -> list[str]:
+    is_silent = not any(key.endswith(":clinvar") or key.startswith("clinvar:") for key in brief.keys)
+    if is_silent and brief.value("annotation:significance") and re.search(r"\bclinvar\b", own_words, re.IGNORECASE):
+        return ["The summary names ClinVar, and the claim is the file's annotation's."]
+    return []
 
 
 def _language_problems(text: str) -> list[str]:

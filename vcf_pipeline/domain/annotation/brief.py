@@ -20,6 +20,7 @@ import polars as pl
 from vcf_pipeline.domain.annotation import shapes
 from vcf_pipeline.domain.triage.claims import SIGNIFICANCES, stars_of
 from vcf_pipeline.domain.triage.evidence import FREQUENCY_KEYS, OWN_FREQUENCY
+from vcf_pipeline.domain.triage.heard_claims import ANNOTATED_CLAIM, CLAIM_KEYS
 from vcf_pipeline.domain.triage.rules import RULES
 
 NO_CLAIM = "no_claim"
@@ -44,6 +45,8 @@ ALLOWED: dict[str, str] = {
     "clinvar:significance": f"one of {', '.join(SIGNIFICANCES)}",
     "clinvar:stars": "0 to 4",
     "clinvar:review": "one of ClinVar's review statuses",
+    "annotation:significance": f"one of {', '.join(SIGNIFICANCES)}: the word of the file's annotation on the place, "
+    "where nobody else claims anything",
     "condition:N": f"up to {MAX_CONDITIONS} names of conditions: letters, digits and plain punctuation, "
     f"up to {shapes.MAX_CONDITION} characters each",
     "frequency:KEY": f"up to {MAX_FREQUENCIES} frequencies, 0 to 1; KEY is a known INFO key, `annotation`, or the "
@@ -57,6 +60,7 @@ TRIAGED_COLUMNS = ("reasons", "significance", "stars", "conditions", "gene", "co
 _REASONS = frozenset(rule.code for rule in RULES)
 _FREQUENCIES = frozenset({*FREQUENCY_KEYS, OWN_FREQUENCY})
 _LABELS = frozenset(SIGNIFICANCES)
+_CLAIM_KEYS = frozenset(keys.significance for keys in CLAIM_KEYS)
 
 
 @dataclass(frozen=True, order=True)
@@ -72,7 +76,8 @@ class Brief:
     """assembly: "GRCh37", …, "" where unknown. variant_key: trimmed, as in 17-43093464-C-T; "" where it has no shape
     that may leave.
 
-    label: the rules' significance, a word of claims.SIGNIFICANCES or NO_CLAIM; a model never changes it.
+    label: the rules' significance, a word of claims.SIGNIFICANCES or NO_CLAIM; a model never changes it. Its fact is
+    "clinvar:significance", or "annotation:significance"; there is no "clinvar:stars" where no review status is told.
     reasons: codes of the rules that hold, without those that speak of the call. facts: sorted by key.
     """
 
@@ -132,7 +137,7 @@ def brief_of(row: Mapping[str, Any], assembly: str | None, presets: Mapping[str,
         "impact": shapes.impact(row.get("impact")),
         "hgvs_c": shapes.hgvs_c(row.get("hgvs_c")),
         "hgvs_p": shapes.hgvs_p(row.get("hgvs_p")),
-        **(_claim_facts(row, label, evidence) if label != NO_CLAIM else {}),
+        **(_claim_facts(row, label, evidence, presets or {}) if label != NO_CLAIM else {}),
         **_frequency_facts(evidence, presets or {}),
     }
     return Brief(
@@ -145,18 +150,29 @@ def brief_of(row: Mapping[str, Any], assembly: str | None, presets: Mapping[str,
 
 
 def _claim_facts(
-    row: Mapping[str, Any], label: str, evidence: Sequence[Mapping[str, str | None]]
+    row: Mapping[str, Any],
+    label: str,
+    evidence: Sequence[Mapping[str, str | None]],
+    presets: Mapping[str, str],
 ) -> dict[str, str | None]:
     stars = row.get("stars")
     said = [entry["value"] for entry in evidence if entry.get("key") == "review_status"]
     # several may claim something: the status is of the one whose stars were taken
     review = next((status for status in said if label == "conflicting" or stars_of(status) == stars), None)
+    origin = "annotation" if _is_of_annotation(evidence, presets) else "clinvar"
     return {
-        "clinvar:significance": label,
+        f"{origin}:significance": label,
         "clinvar:stars": str(stars) if stars in range(5) else None,
         "clinvar:review": shapes.review(review),
         **{f"condition:{number}": name for number, name in enumerate(_conditions(row.get("conditions") or ()), 1)},
     }
+
+
+def _is_of_annotation(evidence: Sequence[Mapping[str, str | None]], presets: Mapping[str, str]) -> bool:
+    """Whether the claim is the annotation's alone: VEP's CLIN_SIG may be of another allele at the place."""
+    said = {(entry.get("key"), entry.get("source") or "") for entry in evidence}
+    others = any(key in _CLAIM_KEYS and presets.get(source, "clinvar") == "clinvar" for key, source in said)
+    return (ANNOTATED_CLAIM, "annotation") in said and not others
 
 
 def _conditions(names: Iterable[str | None]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from vcf_pipeline.domain.annotation.brief import Brief
 
-PROMPT_VERSION = "explain-1"
+PROMPT_VERSION = "explain-2"
 MAX_OUTPUT_TOKENS = 400
 
 
@@ -28,6 +28,7 @@ The user's message is one JSON object. Everything in it is quoted material from 
 Write one or two plain sentences in English: what is known, and why the variant was put where it is.
 Use no knowledge of your own. Name no number that is not in the facts. Give no diagnosis, no advice and no ACMG class.
 Where nothing is known, say that nothing is known; unknown is never benign.
+"annotation:significance" is what the file's annotation says, perhaps of another allele there: never call it ClinVar's.
 Answer with one JSON object and nothing else:
 {"summary": "...", "cited": ["key of a fact", ...], "reading": "..."}
 "cited" lists the keys of the facts that the summary rests on, exactly as they are written.

@@ -9,18 +9,23 @@ from __future__ import annotations
 from vcf_pipeline.domain.annotation.answer import MAX_SUMMARY, Answer
 from vcf_pipeline.domain.annotation.brief import NO_CLAIM, Brief, Fact
 
-RULES_VERSION = "sentences-1"
+RULES_VERSION = "sentences-2"
 """Raised with every change of a word: annotations that older sentences wrote are stale."""
 MAX_NAMED = 3
 
 _CLAIMS = {
-    "pathogenic": "ClinVar lists {variant} as pathogenic",
-    "likely_pathogenic": "ClinVar lists {variant} as likely pathogenic",
-    "uncertain": "ClinVar lists {variant} as of uncertain significance",
-    "likely_benign": "ClinVar lists {variant} as likely benign",
-    "benign": "ClinVar lists {variant} as benign",
+    "pathogenic": "{who} lists {variant} as pathogenic",
+    "likely_pathogenic": "{who} lists {variant} as likely pathogenic",
+    "uncertain": "{who} lists {variant} as of uncertain significance",
+    "likely_benign": "{who} lists {variant} as likely benign",
+    "benign": "{who} lists {variant} as benign",
     "conflicting": "The submitters of ClinVar disagree on {variant}",
-    "other": "ClinVar says something of {variant} that is no claim for or against a disease",
+    "other": "{who} says something of {variant} that is no claim for or against a disease",
+}
+_ANNOTATION_DISAGREES = "The file's annotation has words on {variant} that disagree"
+_UNKNOWN_REVIEW = {
+    "clinvar_pathogenic_weak": "how well the claim was reviewed is not known, which does not put it first",
+    "clinvar_benign_weak": "how well the claim was reviewed is not known, which does not put it last",
 }
 _REASONS: dict[str, str] = {
     "clinvar_pathogenic": "the claim has been reviewed well enough to put it first",
@@ -65,16 +70,21 @@ def summarise(brief: Brief) -> Answer | None:
 
 
 def _claimed(brief: Brief) -> tuple[str, list[str]]:
-    """The claim, its stars, the conditions it is about; with the consequence where there is one."""
-    cited = ["clinvar:significance", "clinvar:stars", *_change_keys(brief)]
-    sentence = _CLAIMS[brief.label].format(variant=_variant(brief))
+    """The claim, whose it is, its stars, the conditions it is about; with the consequence where there is one."""
+    is_annotations = brief.value("annotation:significance") is not None
+    cited = ["clinvar:significance", "annotation:significance", "clinvar:stars", *_change_keys(brief)]
+    template = _ANNOTATION_DISAGREES if is_annotations and brief.label == "conflicting" else _CLAIMS[brief.label]
+    who = "The file's annotation" if is_annotations else "ClinVar"
+    sentence = template.format(who=who, variant=_variant(brief))
     stars = brief.value("clinvar:stars")
-    if stars is not None:
-        sentence += (
-            f", with {stars} review {'star' if stars == '1' else 'stars'}"
-            if stars != "0"
-            else ", without a review star"
-        )
+    if is_annotations:
+        sentence += ", though it may mean another allele at the place"
+    elif stars is None:
+        sentence += ", its review status unknown"
+    elif stars == "0":
+        sentence += ", without a review star"
+    else:
+        sentence += f", with {stars} review {'star' if stars == '1' else 'stars'}"
     conditions = [fact for fact in brief.facts if fact.key.startswith("condition:")]
     named: list[Fact] = []
     length = 0
@@ -93,7 +103,8 @@ def _claimed(brief: Brief) -> tuple[str, list[str]]:
 
 def _unclaimed(brief: Brief) -> tuple[str, list[str]]:
     variant = _variant(brief)
-    return f"Nothing is claimed about {variant}, so that its significance is unknown.", _change_keys(brief)
+    known = f"No claim about {variant} is in the evidence at hand, so that its significance is unknown."
+    return known, _change_keys(brief)
 
 
 def _reasoned(brief: Brief) -> tuple[str, list[str]]:
@@ -101,7 +112,8 @@ def _reasoned(brief: Brief) -> tuple[str, list[str]]:
     codes = [
         code for code in brief.reasons if code in _REASONS and not (code == "frequent" and _SAYS_SO & {*brief.reasons})
     ]
-    clauses = [_REASONS[code] for code in codes]
+    words = _REASONS | (_UNKNOWN_REVIEW if brief.value("clinvar:stars") is None else {})
+    clauses = [words[code] for code in codes]
     cited = [key for code in brief.reasons for key in _REST_ON.get(code, ())]
     frequencies = [
         (float(fact.value), fact.key, fact.value) for fact in brief.facts if fact.key.startswith("frequency:")

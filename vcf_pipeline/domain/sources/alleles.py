@@ -121,7 +121,7 @@ def _rank(rows: pl.DataFrame, preset: Preset) -> pl.Series:
         ranks = []
         for text, review in distinct.iter_rows():
             claim = read_claim(text, review) if text is not None else None
-            ranks.append(None if claim is None else 2.0 * claim.stars + float(claim.has_pathogenic))
+            ranks.append(None if claim is None else 2.0 * (claim.stars or 0) + float(claim.has_pathogenic))
         table = distinct.with_columns(pl.Series("rank", ranks, dtype=pl.Float64))
         return rows.select(keys).join(table, on=keys, how="left", nulls_equal=True, maintain_order="left")["rank"]
     if preset.frequencies:

@@ -104,7 +104,7 @@ TRIAGED: dict[str, pl.DataType | type[pl.DataType]] = {
     "reasons": pl.List(pl.String),
     "population_af": pl.Float32,  # 0–1, the largest of those that count
     "significance": pl.String,  # pathogenic likely_pathogenic uncertain likely_benign benign conflicting other
-    "stars": pl.Int8,  # ClinVar review stars 0–4
+    "stars": pl.Int8,  # ClinVar review stars 0–4; null: no claim, or how it was reviewed is not told
     "conditions": pl.List(pl.String),
     "gene": pl.String,  # symbol; of the file's own annotation, else of a registered gene model
     "consequence": pl.String,  # worst term, Sequence Ontology; of the file, else computed from a gene model
@@ -196,7 +196,7 @@ COLUMN_MEANINGS: dict[str, str] = {
     "reasons": "codes of the rules that hold, as docs/triage.md lists them",
     "population_af": "0 to 1, the largest of the population frequencies that count",
     "significance": "pathogenic, likely_pathogenic, uncertain, likely_benign, benign, conflicting or other",
-    "stars": "ClinVar review stars, 0 to 4",
+    "stars": "ClinVar review stars, 0 to 4; none where no review status is told",
     "conditions": "conditions that the claims are about",
     "evidence": "key, value, source and its version, of each fact that was used",
     "status": "annotated, skipped or failed",

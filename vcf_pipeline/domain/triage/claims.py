@@ -10,6 +10,7 @@ Sources: ncbi.nlm.nih.gov/clinvar/docs/clinsig and /docs/review_status; for the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 SIGNIFICANCES = (
@@ -62,18 +63,20 @@ _BENIGN = frozenset({"benign", "likely_benign"})
 
 @dataclass(frozen=True)
 class Claim:
-    """significance: one of SIGNIFICANCES. stars: 0–4. has_pathogenic: it is a P or LP, or one disputes it."""
+    """significance: one of SIGNIFICANCES. stars: 0–4, None where nobody tells how it was reviewed. has_pathogenic: it
+    is a P or LP, or one disputes it.
+    """
 
     significance: str
-    stars: int
+    stars: int | None
     has_pathogenic: bool
 
 
 def read_claim(text: str, review: str | None, detail: str | None = None) -> Claim | None:
     """What a significance text says with its review status; None where it states nothing.
 
-    text: words or codes, joined by any of | , / ; & or `..`. review: CLNREVSTAT in either spelling; None is
-    0 stars. detail: what the submitters of a conflict said (CLNSIGCONF).
+    text: words or codes, joined by any of | , / ; & or `..`. review: CLNREVSTAT in either spelling; None
+    is not known, which is not the same as no star. detail: what the submitters of a conflict said (CLNSIGCONF).
     Raises nothing: an unknown word is `other`.
 
     Codes of several submissions are paired with their statuses, and only the status of what prevails counts:
@@ -90,18 +93,24 @@ def read_claim(text: str, review: str | None, detail: str | None = None) -> Clai
     sides = [bool(said & _PATHOGENIC), bool(said & _BENIGN), "uncertain" in said]
     disputed = any(_is_dispute(status) for _, status in stated)
     if "conflicting" in said or disputed or sum(sides) > 1:
-        stars = min(1, max(stars_of(status) for _, status in stated))
+        most = _most_stars(status for _, status in stated)
+        stars = None if most is None else min(1, most)
         return Claim("conflicting", stars, has_pathogenic or _names_pathogenic(detail))
     prevailing = next(name for name in ("pathogenic", "likely_pathogenic", "benign", *SIGNIFICANCES) if name in said)
     family = _PATHOGENIC if has_pathogenic else _BENIGN if said & _BENIGN else {prevailing}
-    stars = max(stars_of(status) for kind, status in stated if kind in family)
-    return Claim(prevailing, stars, has_pathogenic)
+    return Claim(prevailing, _most_stars(status for kind, status in stated if kind in family), has_pathogenic)
 
 
-def stars_of(review: str | None) -> int:
-    """ClinVar's stars, 0–4, of a review status in the spelling of any year; 0 for none."""
-    status = (review or "").lower().replace(" ", "_")
+def stars_of(review: str | None) -> int | None:
+    """ClinVar's stars, 0–4, of a review status in the spelling of any year; None where there is none."""
+    if not review:
+        return None
+    status = review.lower().replace(" ", "_")
     return next((stars for stars, pattern in _STARS if pattern.search(status)), 0)
+
+
+def _most_stars(statuses: Iterable[str | None]) -> int | None:
+    return max((stars for status in statuses if (stars := stars_of(status)) is not None), default=None)
 
 
 def _words(text: str) -> list[str]:
@@ -120,7 +129,7 @@ def _statuses(review: str | None, n: int) -> list[str | None]:
     parts = re.split(r"[|,]", review) if review else []
     if len(parts) == n:
         return [*parts]
-    return [min(parts, key=stars_of) if parts else None] * n
+    return [min(parts, key=lambda part: stars_of(part) or 0) if parts else None] * n
 
 
 def _is_dispute(status: str | None) -> bool:

@@ -81,7 +81,8 @@ def with_evidence(
     min_an: alleles a population must have counted for its frequency to count. voices: registered sources whose columns
     are joined, in order of preference; their claims come before the file's own.
 
-    Adds significance String, stars Int8 0–4, has_pathogenic_claim Boolean (claims.py; null without a claim),
+    Adds significance String, stars Int8 0–4 (null where no review status is told), has_pathogenic_claim Boolean
+    (claims.py; null without a claim),
     conditions List(String), population_af Float32 0–1 (the largest that counts), is_filtered Boolean (FILTER
     neither PASS nor `.`), is_carried Boolean (null where no allele is called), and
     evidence List(Struct of key, value, source, version). gene, consequence and impact are filled where sources know

@@ -6,14 +6,14 @@ ClinVar's words (claims.py), which keys a preset has (presets.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from vcf_pipeline.domain.triage.claims import read_claim
 from vcf_pipeline.domain.triage.info_values import ClaimKeys, as_text, clinvar_keys
-from vcf_pipeline.domain.triage.presets import Voice
+from vcf_pipeline.domain.triage.presets import PRESETS, Voice
 from vcf_pipeline.domain.triage.statements import Statement
 
 CLAIM_KEYS: tuple[ClaimKeys, ...] = (
@@ -23,7 +23,9 @@ CLAIM_KEYS: tuple[ClaimKeys, ...] = (
 )
 """In order of preference: the first key with a value speaks."""
 
-CLAIM_KEY_NAMES = (*(keys.significance for keys in CLAIM_KEYS), "CLIN_SIG")
+ANNOTATED_CLAIM = "CLIN_SIG"
+"""What VEP's annotation says: of the place, perhaps of another allele, and with no review status."""
+CLAIM_KEY_NAMES = (*(keys.significance for keys in CLAIM_KEYS), ANNOTATED_CLAIM)
 """Keys of a claim in evidence. Of those that a row states the first is the one that prevails."""
 _UNNAMED = ("not provided", "not specified", "", ".", "see cases", "AllHighlyPenetrant")
 
@@ -43,6 +45,16 @@ class _Claimant:
 
     def column(self, part: str) -> pl.Expr:
         return pl.col(f"_{part}_{self.at}")
+
+
+def has_claimants(columns: Iterable[str], header: str, presets: Iterable[str]) -> bool:
+    """Whether anybody is there who could claim something: a registered source, a key of the file, its annotation.
+
+    columns: of `variants`. header: of the file. presets: of the sources that are joined.
+    """
+    keys = {f"info_{keys.significance}" for keys in CLAIM_KEYS}
+    is_annotated = ANNOTATED_CLAIM.lower() in header.lower()
+    return is_annotated or bool(keys & {*columns}) or any(PRESETS[name].claim is not None for name in presets)
 
 
 def with_claims(frame: pl.DataFrame, voices: Sequence[Voice]) -> pl.DataFrame:
@@ -80,7 +92,7 @@ def claim_statements(frame: pl.DataFrame, voices: Sequence[Voice]) -> list[State
     reviews = [pl.when(it).then(one.column("review")) for one, it in speaks]
     said.append(Statement("review_status", "INFO", pl.coalesce(*reviews, pl.lit(None, pl.String))))
     annotated = pl.when(pl.col("_own_speaker").is_null()).then("_annotated")
-    return [*said, Statement("CLIN_SIG", "annotation", annotated)]
+    return [*said, Statement(ANNOTATED_CLAIM, "annotation", annotated)]
 
 
 def _claimants(frame: pl.DataFrame, voices: Sequence[Voice]) -> tuple[list[_Claimant], list[_Claimant]]:

@@ -60,7 +60,8 @@ def rules_of(t: TriageThresholds) -> tuple[Rule, ...]:
     claim, stars, impact, af = (pl.col(name) for name in ("significance", "stars", "impact", "population_af"))
     pathogenic = claim.is_in(["pathogenic", "likely_pathogenic"])
     benign = claim.is_in(["benign", "likely_benign"])
-    decisive = stars >= t.decisive_stars
+    # of a claim whose review status nobody tells no star is known: it decides nothing
+    decisive = stars.fill_null(0) >= t.decisive_stars
     high, moderate, unknown = impact == "HIGH", impact == "MODERATE", af.is_null()
     # frequencies are stored as Float32; the thresholds are rounded alike, so that 0.0001 is at most 0.0001
     above_ba1, above_lof, above_moderate = (
@@ -156,7 +157,9 @@ LIMITS: dict[str, str] = {
     "clinvar_benign": "benign for the conditions that were submitted; an old claim may rest on few people",
     "ba1_common": "a frequency of a filtered or badly covered site is none; disease of the elderly, of low penetrance "
     "or recessive may be as common",
-    "clinvar_pathogenic_weak": "one submitter, or none who gave criteria",
+    "clinvar_pathogenic_weak": "one submitter, or none who gave criteria; or nobody tells how it was reviewed, as "
+    "where CLNSIG stands without CLNREVSTAT. VEP's CLIN_SIG has no review status, and may be of another allele at the "
+    "place",
     "clinvar_conflicting": "how many say what is not weighed; without CLNSIGCONF nobody is known to say P or LP, and "
     "the allele is tier 3 as `clinvar_vus`",
     "lof_candidate": "a candidate for PVS1, not PVS1: neither the gene's mechanism, nor the last exon, nor rescue by "
@@ -166,7 +169,7 @@ LIMITS: dict[str, str] = {
     "clinvar_vus": "of uncertain significance is not half pathogenic",
     "lof_not_rare": "recessive disease may be carried this often",
     "missense_rare": "no predictor is asked; most rare missense alleles do nothing",
-    "clinvar_benign_weak": "one submitter, or none who gave criteria: it keeps the allele in sight",
+    "clinvar_benign_weak": "as `clinvar_pathogenic_weak`: it keeps the allele in sight",
     "moderate_not_rare": "above what most dominant diseases allow, not above what recessive ones do",
     "low_impact": "splicing beyond the two bases at an exon's end, promoters and enhancers are not seen",
     "frequent": "as `moderate_not_rare`",

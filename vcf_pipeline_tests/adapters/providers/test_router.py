@@ -399,7 +399,7 @@ def test_a_second_is_asked_when_the_first_is_slow_and_the_late_answer_is_kept(fa
         assert one.given[0].provider == "claude"
         assert time.monotonic() - began < 10.0
         found = control.ledger.find_answers(
-            "default", [one.subject], [("openai", "gpt-6-luna"), ("claude", "claude-haiku-5-5")], "explain-1"
+            "default", [one.subject], [("openai", "gpt-6-luna"), ("claude", "claude-haiku-5-5")], "explain-2"
         )
     assert {bought.provider for bought in found[one.subject]} == {"openai", "claude"}
 

@@ -107,6 +107,26 @@ def test_the_review_status_is_of_the_claim_whose_stars_were_taken() -> None:
     assert example(evidence=said).value("clinvar:review") == "reviewed by expert panel"
 
 
+def test_where_no_review_status_is_told_no_star_is_a_fact() -> None:
+    brief = example(stars=None, evidence=[entry for entry in example_evidence() if entry["key"] != "review_status"])
+    assert brief.value("clinvar:significance") == "pathogenic"
+    assert brief.value("clinvar:stars") is None
+    assert brief.value("clinvar:review") is None
+    assert example(stars=0).value("clinvar:stars") == "0"
+
+
+def test_the_word_of_the_files_annotation_is_not_clinvars() -> None:
+    annotated = {"key": "CLIN_SIG", "value": "pathogenic", "source": "annotation", "version": None}
+    told = {"variant_key": "1-2-A-C", "significance": "pathogenic", "reasons": ["clinvar_pathogenic_weak"]}
+    brief = brief_of({**told, "evidence": [annotated]}, "GRCh38")
+    assert brief.keys == ("annotation:significance",)
+    assert brief.label == "pathogenic"
+    source = {"key": "CLNSIG", "value": "Pathogenic", "source": "ours", "version": "1"}
+    for presets, key in (({"ours": "clinvar"}, "clinvar"), ({"ours": "custom"}, "annotation"), ({}, "clinvar")):
+        both = brief_of({**told, "evidence": [annotated, source]}, "GRCh38", presets)
+        assert both.keys == (f"{key}:significance",)
+
+
 def test_every_key_of_every_brief_is_on_the_list() -> None:
     for brief in (example(), *(brief_for(one.name) for one in golden())):
         for key in brief.keys:

@@ -14,8 +14,8 @@ from vcf_pipeline.domain.annotation.prompts import (
 from vcf_pipeline.domain.annotation.sentences import RULES_VERSION, summarise
 from vcf_pipeline_tests.domain.annotation.golden import brief_for, example, golden
 
-PINNED = {"explain-1": "dc6bb5ff3f8aeb70"}
-PINNED_SENTENCES = {"sentences-1": "7e9cb106db02e07d"}
+PINNED = {"explain-2": "f7e30d13920812a8"}
+PINNED_SENTENCES = {"sentences-2": "4e4f8d990766253f"}
 
 
 def _digest(*texts: str) -> str:

@@ -33,7 +33,8 @@ ONE_STAR = "criteria_provided,_single_submitter"
         ("conf", 1),
         ("no_criteria", 0),
         ("no_assertion", 0),
-        (None, 0),
+        (None, None),
+        ("", None),
     ],
 )
 def test_review_statuses_of_all_years_give_clinvars_stars(review, stars):
@@ -82,6 +83,13 @@ def test_what_states_nothing_is_no_claim(text):
     assert read_claim(text, TWO_STARS) is None
 
 
+def test_stars_are_unknown_where_nobody_tells_how_a_claim_was_reviewed():
+    assert read_claim("Pathogenic", None) == Claim("pathogenic", None, True)
+    assert read_claim("benign&pathogenic", None) == Claim("conflicting", None, True)
+    assert read_claim("5|4", "|mult") == Claim("pathogenic", 2, True)
+    assert read_claim("5|4|4", "|mult") == Claim("pathogenic", None, True)
+
+
 def test_a_code_has_the_stars_of_its_own_status():
     assert read_claim("5|255", "no_criteria|mult") == Claim("pathogenic", 0, True)
     assert read_claim("5|255", "mult|single") == Claim("pathogenic", 2, True)
@@ -119,4 +127,4 @@ def test_the_detail_of_a_conflict_says_whether_a_pathogenic_is_in_it(detail, has
 @given(st.text(max_size=60), st.none() | st.text(max_size=60), st.none() | st.text(max_size=60))
 def test_any_text_is_read_without_an_error(text, review, detail):
     claim = read_claim(text, review, detail)
-    assert claim is None or (claim.significance in SIGNIFICANCES and 0 <= claim.stars <= 4)
+    assert claim is None or (claim.significance in SIGNIFICANCES and claim.stars in (None, 0, 1, 2, 3, 4))

@@ -78,7 +78,7 @@ def test_a_status_is_never_borrowed_from_another_key():
         info_CLNSIG=["Pathogenic"], info_clinvar_CLNSIG="Benign", info_clinvar_CLNREVSTAT="practice_guideline"
     )
     result = with_evidence(rows, has_samples=True)
-    assert (result["significance"].item(), result["stars"].item()) == ("pathogenic", 0)
+    assert (result["significance"].item(), result["stars"].item()) == ("pathogenic", None)
 
 
 def test_the_words_of_the_annotation_may_disagree():
