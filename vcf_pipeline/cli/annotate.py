@@ -98,6 +98,7 @@ def record(answer: VariantAnswer) -> dict[str, Any]:
         "tier": answer.chosen.tier if answer.chosen is not None else None,
         "reasons": list(answer.chosen.judged["reasons"] or []) if answer.chosen is not None else [],
         "significance": answer.chosen.judged["significance"] if answer.chosen is not None else None,
+        "held_back": answer.chosen.held_back if answer.chosen is not None else None,
         "views": [
             {
                 "origin": view.origin,
@@ -165,6 +166,8 @@ def _lines(answer: VariantAnswer) -> Iterator[str]:
     for condition in (judged["conditions"] or [])[:5]:
         yield f"    {one_line(condition)[:_LONGEST_VALUE]}"
     yield from _told(answer)
+    if chosen.held_back is not None:
+        yield f"  {chosen.held_back}"
     yield from _unheard(answer)
     for view in answer.views:
         yield ""

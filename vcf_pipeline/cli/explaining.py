@@ -125,6 +125,8 @@ def annotations_record(annotations: Annotations) -> dict[str, Any]:
 
 def annotation_lines(control: Control, key: PartitionKey, annotations: Annotations) -> list[str]:
     """How many, at what cost, why not all; and the first of them in words."""
+    from vcf_pipeline.stages.triage import hears_claims
+
     rows = annotations.rows
     counted = [f"{rows.get(status, 0):,} {status}" for status in ("annotated", "skipped", "failed")]
     paid = f"{annotations.calls:,} calls · {dollars(annotations.cost_microusd)}" if annotations.calls else "no call"
@@ -132,17 +134,22 @@ def annotation_lines(control: Control, key: PartitionKey, annotations: Annotatio
     lines = [f"  explained  {', '.join(counted)} · {paid}{bought}   ({EXPLAINED_NOTE})"]
     for code, count in annotations.reasons.items():
         lines.append(f"    {count:,} × {code}: {why_not(code, control.settings.ai.budget_microusd)}")
+    if not hears_claims(key, control.tables):
+        lines.append("    nobody was heard who claims anything, such as ClinVar: that there is no claim says nothing")
     if rows.get("annotated"):
-        for variant, gene, summary in first_explained(control, key):
+        for variant, gene, summary, doubts in first_explained(control, key):
             named = one_line(f"{variant or 'unnamed'} {gene or ''}".strip())
             lines.append(f"    {named}")
-            lines += textwrap.wrap(one_line(summary), _WIDTH, initial_indent="      ", subsequent_indent="      ")
+            for sentence in (summary, doubts):
+                lines += textwrap.wrap(one_line(sentence), _WIDTH, initial_indent="      ", subsequent_indent="      ")
     return lines
 
 
-def first_explained(control: Control, key: PartitionKey, limit: int = _SHOWN) -> list[tuple[str, str, str]]:
-    """(variant_key, gene, summary) of the first alleles of the best tier that have one."""
+def first_explained(control: Control, key: PartitionKey, limit: int = _SHOWN) -> list[tuple[str, str, str, str]]:
+    """(variant_key, gene, summary, what holds it back or "") of the first alleles of the best tier that have one."""
     import polars as pl
+
+    from vcf_pipeline.domain.triage.tiers import held_back
 
     where = (key.tenant, key.callset_id)
     best = (
@@ -150,11 +157,15 @@ def first_explained(control: Control, key: PartitionKey, limit: int = _SHOWN) ->
         .filter(pl.col("status") == "annotated")
         .sort("tier", "record_no", "alt_index")
         .head(limit)
-        .select("record_no", "alt_index", "variant_key", "summary")
+        .select("record_no", "alt_index", "tier", "variant_key", "summary")
     )
-    genes = control.tables.scan(*where, "triaged_variants", "triaged").select("record_no", "alt_index", "gene")
-    found = best.join(genes, on=["record_no", "alt_index"], how="left", maintain_order="left").collect()
+    triaged = control.tables.scan(*where, "triaged_variants", "triaged").select(
+        "record_no", "alt_index", "gene", "reasons"
+    )
+    found = best.join(triaged, on=["record_no", "alt_index"], how="left", maintain_order="left").collect()
     return [
-        (printable(variant or ""), printable(gene or ""), printable(summary))
-        for variant, gene, summary in found.select("variant_key", "gene", "summary").iter_rows()
+        (printable(variant or ""), printable(gene or ""), printable(summary), held_back(tier, reasons) or "")
+        for variant, gene, summary, tier, reasons in found.select(
+            "variant_key", "gene", "summary", "tier", "reasons"
+        ).iter_rows()
     ]

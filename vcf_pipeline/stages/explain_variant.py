@@ -26,6 +26,7 @@ from vcf_pipeline.domain.query import Condition
 from vcf_pipeline.domain.sources.accessions import accession_keys, bare_key
 from vcf_pipeline.domain.triage.presets import PRESETS
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
+from vcf_pipeline.domain.triage.tiers import held_back
 from vcf_pipeline.domain.variant_text import Allele, RsId, is_human_contig, parse_variant
 from vcf_pipeline.domain.vcf.assembly import recognise_assembly
 from vcf_pipeline.domain.vcf.batch import BlockParser
@@ -73,6 +74,10 @@ class View:
     def tier(self) -> int | None:
         tier: int | None = self.judged["tier"]
         return tier
+
+    @property
+    def held_back(self) -> str | None:
+        return held_back(self.tier, self.judged["reasons"])
 
     @property
     def is_known(self) -> bool:

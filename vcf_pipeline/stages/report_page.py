@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from vcf_pipeline.domain.triage.tiers import TIER_NAMES
+from vcf_pipeline.domain.triage.tiers import TIER_NAMES, held_back
 from vcf_pipeline.stages.report import LONGEST_TEXT, MOST_MOVES, Report
 
 TEMPLATE = "report.html.jinja"
@@ -59,6 +59,7 @@ def _template() -> jinja2.Template:
     environment.filters.update(
         words=_words, allele=_allele, short=_short, number=_number, percent=_percent, tier=_tier, readable=_readable
     )
+    environment.globals["held_back"] = held_back
     return environment.get_template(TEMPLATE)
 
 

@@ -86,6 +86,28 @@ def test_a_claim_without_a_review_status_is_not_called_one_without_a_star(cli, l
     assert [view["stars"] for view in told["views"]] == [None, None]
 
 
+def test_doubts_about_the_call_are_said_behind_a_models_text_and_do_not_leave(cli, lab, monkeypatch):
+    info = claim("Pathogenic", "reviewed_by_expert_panel")
+    path = lab.vcf("own.vcf", record("G", info, pos=9, ref="A", qual="5", filter="LowMQ"), info=CLINVAR_INFO)
+    callset = lab.parse(path)
+    lab.triage(callset.key)
+    load_lancedb(key=callset.key, tables=lab.tables, ledger=lab.ledger, store=LanceVariants(lab.root / "data"))
+    said = "Doubts about the call hold it in tier 2, where its evidence alone gives tier 1"
+    assert said in cli("annotate", "1-9-A-G").out
+    with FakeProviders() as fake:
+        for name, value in fake.settings("openai").items():
+            monkeypatch.setenv(name, value)
+        done = cli("annotate", "1-9-A-G")
+        assert "by openai" in done.out
+        assert said in done.out
+        (call,) = fake.calls()
+        assert b"1-9-A-G" in call.body
+        assert not any(word in call.head + call.body for word in (b"LowMQ", b"Doubts", b"filter_not", b"low_quality"))
+    (told,) = cli("annotate", "1-9-A-G", "--json").records
+    assert told["held_back"].startswith(said)
+    assert cli("annotate", "1-5-C-T", "--json").records[0]["held_back"] is None
+
+
 def test_an_unknown_allele_is_never_sent_to_a_model(cli, lab, monkeypatch):
     (lab.root / "genes.gtf").write_text('#!genome-build GRCh38\n1\tx\tgene\t1\t90\t.\t+\t.\tgene_name "MAGE";\n')
     lab.add("genes", lab.root / "genes.gtf")

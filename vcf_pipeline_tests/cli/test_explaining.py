@@ -48,6 +48,13 @@ def test_a_run_without_it_explains_nothing_and_with_it_all_in_the_same_run(cli: 
     assert shown.count("ClinVar lists this variant as pathogenic, with 2 review stars.") == 3
 
 
+def test_doubts_about_a_call_are_shown_behind_its_explanation(cli: Cli, tmp_path: Path) -> None:
+    one = vcf(tmp_path, record("C", PATHOGENIC, pos=7, filter="LowQual"), name="one.vcf")
+    shown = " ".join(cli("run", one, "--annotate").out.split())
+    assert "ClinVar lists this variant as pathogenic" in shown
+    assert "Doubts about the call hold it in tier 2" in shown
+
+
 def test_without_a_terminal_nobody_is_asked_and_the_second_run_costs_nothing(
     cli: Cli, path: Path, fake: FakeProviders
 ) -> None:

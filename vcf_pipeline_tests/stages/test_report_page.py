@@ -105,6 +105,7 @@ def test_it_says_what_it_is_at_both_ends_and_what_is_left_out(html: str) -> None
     assert html.rindex(NOTICE) > html.index("Where this comes from")
     assert "1 more of tier 1 are not shown here" in html
     assert "The model reads the claims as <b>benign</b>, the rules say <b>pathogenic</b>" in html
+    assert "Doubts about the call hold it in tier 2, where its evidence alone gives tier 1: its FILTER is not" in html
     assert "unknown" in html
     assert "… (" in html  # a long value is cut, and says so
 

@@ -1,4 +1,4 @@
-"""What no summary may say: a diagnosis, advice, a class of ACMG's, a certainty that the claims do not have.
+"""What no summary may say: a diagnosis, advice, a class of ACMG's, a rank, a certainty that the claims do not have.
 
 Patterns over English text; what they cannot catch is in docs/annotations.md. Not here: shape, citations and numbers of
 an answer (answer.py, numbers_said.py).
@@ -60,6 +60,12 @@ _NEVER: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"\b(?:PVS1|PS[1-4]|PM[1-6]|PP[1-5]|BA1|BS[1-4]|BP[1-7])\b",
             r"\bclass (?:[1-5]|I|II|III|IV|V|one|two|three|four|five)\b",
             r"\btier (?:[0-9]|I|II|III|IV|one|two|three|four)\b",
+        ),
+    ),
+    (
+        "it speaks of the variant's place, on which the call has a say too",
+        _pattern(
+            r"\b(?:puts?|ranks?|ranked|placed|stands?) (?:it |(?:this|the) variant )?(?:first|last|here)\b",
         ),
     ),
 )

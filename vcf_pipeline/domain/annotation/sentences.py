@@ -24,14 +24,14 @@ _CLAIMS = {
 }
 _ANNOTATION_DISAGREES = "The file's annotation has words on {variant} that disagree"
 _UNKNOWN_REVIEW = {
-    "clinvar_pathogenic_weak": "how well the claim was reviewed is not known, which does not put it first",
-    "clinvar_benign_weak": "how well the claim was reviewed is not known, which does not put it last",
+    "clinvar_pathogenic_weak": "how well the claim was reviewed is not known, so that it does not decide",
+    "clinvar_benign_weak": "how well the claim was reviewed is not known, so that it does not decide",
 }
 _REASONS: dict[str, str] = {
-    "clinvar_pathogenic": "the claim has been reviewed well enough to put it first",
-    "clinvar_benign": "the claim has been reviewed well enough to put it last",
+    "clinvar_pathogenic": "the claim has been reviewed well enough to decide",
+    "clinvar_benign": "the claim has been reviewed well enough to decide",
     "ba1_common": "it is too frequent in a population to be looked at early",
-    "clinvar_pathogenic_weak": "the claim has been reviewed too little to put it first",
+    "clinvar_pathogenic_weak": "the claim has been reviewed too little to decide",
     "clinvar_conflicting": "one side of the disagreement says pathogenic or likely pathogenic",
     "lof_candidate": "a change of high impact may take the gene's function away",
     "rare": "it is rare in every population that was counted",
@@ -39,14 +39,14 @@ _REASONS: dict[str, str] = {
     "clinvar_vus": "the claims do not say which way to read it",
     "lof_not_rare": "its impact is high, but it is not rare",
     "missense_rare": "its impact is moderate, and it is not known to be frequent",
-    "clinvar_benign_weak": "the claim has been reviewed too little to put it last",
+    "clinvar_benign_weak": "the claim has been reviewed too little to decide",
     "moderate_not_rare": "its impact is moderate, and it is not rare",
     "low_impact": "its impact is low",
     "frequent": "it is not rare",
     "clinvar_other": "the statement does not decide where it belongs",
     "rare_without_consequence": "a low frequency is all that is known of it",
-    "no_evidence": "nothing is known of it",
 }
+_UNKNOWN = "No consequence and no population's frequency of it is known either."
 _SAYS_SO = {"moderate_not_rare"}
 """What says already that it is not rare."""
 _REST_ON: dict[str, tuple[str, ...]] = {
@@ -59,7 +59,7 @@ _REST_ON: dict[str, tuple[str, ...]] = {
 
 
 def summarise(brief: Brief) -> Answer | None:
-    """What is known, then why the variant was put where it is; reading is the label. None without a single fact."""
+    """What is known, then what the rules weigh of it; reading is the label. None without a single fact."""
     if not brief.facts:
         return None
     known, cited = _claimed(brief) if brief.label != NO_CLAIM else _unclaimed(brief)
@@ -108,7 +108,11 @@ def _unclaimed(brief: Brief) -> tuple[str, list[str]]:
 
 
 def _reasoned(brief: Brief) -> tuple[str, list[str]]:
-    """Why it was put there, and the largest frequency where one is known."""
+    """What the rules weigh, and the largest frequency where one is known. Not where that puts it: doubts about the
+    call, which are in no brief, may hold it back (tiers.held_back).
+    """
+    if "no_evidence" in brief.reasons:
+        return _UNKNOWN, []
     codes = [
         code for code in brief.reasons if code in _REASONS and not (code == "frequent" and _SAYS_SO & {*brief.reasons})
     ]
@@ -120,7 +124,7 @@ def _reasoned(brief: Brief) -> tuple[str, list[str]]:
     ]
     sentence = ""
     if clauses:
-        sentence = f"It stands here because {_listed(clauses)}"
+        sentence = f"The rules weigh that {_listed(clauses)}"
     if frequencies:
         _, key, said = max(frequencies)
         cited.append(key)

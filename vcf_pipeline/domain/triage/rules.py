@@ -33,11 +33,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Cap:
-    """A doubt about the call: nothing above `best_tier`, and tier 1 becomes `best_tier_of_first`."""
+    """A doubt about the call: nothing above `best_tier`, and tier 1 becomes `best_tier_of_first`.
+
+    doubt: as a part of a sentence.
+    """
 
     code: str
     when: pl.Expr
     says: str
+    doubt: str
     best_tier: int = 3
     best_tier_of_first: int = 2
 
@@ -136,9 +140,12 @@ def rules_of(t: TriageThresholds) -> tuple[Rule, ...]:
 def caps_of(t: TriageThresholds) -> tuple[Cap, ...]:
     """Quality speaks too: what caps the tier of a row."""
     return (
-        Cap("filter_not_pass", pl.col("is_filtered"), "FILTER is neither PASS nor `.`"),
-        Cap("low_quality", pl.col("qual") < t.min_qual, "QUAL is below 20"),
-        Cap("not_carried", ~pl.col("is_carried"), "alleles are called, and none of them is this one"),
+        Cap("filter_not_pass", pl.col("is_filtered"), "FILTER is neither PASS nor `.`", "its FILTER is not PASS"),
+        Cap("low_quality", pl.col("qual") < t.min_qual, "QUAL is below 20", "its QUAL is low"),
+        Cap(
+            *("not_carried", ~pl.col("is_carried"), "alleles are called, and none of them is this one"),
+            "no sample that was called carries it",
+        ),
     )
 
 

@@ -66,6 +66,20 @@ def decide(holding: Collection[str]) -> tuple[int | None, list[str]]:
     return tier, [*reasons, *(cap.code for cap in caps), *notes]
 
 
+def held_back(tier: int | None, reasons: Sequence[str] | None) -> str | None:
+    """A sentence where doubts about the call hold an allele in another tier than its evidence gives; else None.
+
+    It is of the callset: for the people who read it, never in a brief.
+    """
+    by_evidence = next((rule.tier for rule in RULES if rule.code in (reasons or ())), None)
+    if tier is None or by_evidence is None or tier <= by_evidence:
+        return None
+    doubts = [cap.doubt for cap in CAPS if cap.code in (reasons or ())]
+    return f"Doubts about the call hold it in tier {tier}, where its evidence alone gives tier {by_evidence}: " + (
+        f"{', and '.join(doubts)}."
+    )
+
+
 def tier_counts(frame: pl.DataFrame) -> dict[str, int]:
     """Rows by tier, always all of TIER_NAMES. frame: with `tier` Int8, null is unknown."""
     counted = dict(frame.group_by("tier").len().iter_rows())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from vcf_pipeline.domain.annotation.answer import read_answer, summary_problems
 from vcf_pipeline.domain.annotation.sentences import summarise
 from vcf_pipeline.domain.errors import BadAnswer
+from vcf_pipeline.domain.triage.rules import RULES
+from vcf_pipeline.domain.triage.tiers import held_back
 from vcf_pipeline_tests.domain.annotation.golden import Golden, brief_for, files, golden, triage_of
 
 every_variant = pytest.mark.parametrize("one", golden(), ids=lambda one: one.name)
@@ -41,6 +44,24 @@ def test_what_rules_say_of_it_keeps_every_rule_that_a_model_must_keep(one: Golde
         return
     text = json.dumps({"summary": answer.summary, "cited": list(answer.cited), "reading": answer.reading})
     assert read_answer(text, brief) == answer
+
+
+@every_variant
+def test_no_text_says_where_it_stands_and_doubts_about_the_call_are_said_outside_of_the_brief(one: Golden) -> None:
+    plain, doubtful = triage_of(one.name), triage_of(one.name, is_doubtful=True)
+    assert brief_for(one.name, is_doubtful=True) == brief_for(one.name)
+    by_evidence = next(rule.tier for rule in RULES if rule.code in plain["reasons"])
+    assert doubtful["tier"] == {1: 2, 2: 3}.get(by_evidence, by_evidence)
+    said = held_back(doubtful["tier"], doubtful["reasons"])
+    if doubtful["tier"] == by_evidence:
+        assert said is None
+    else:
+        assert said is not None
+        assert f"hold it in tier {doubtful['tier']}, where its evidence alone gives tier {by_evidence}" in said
+        assert "FILTER" in said
+        assert "QUAL" in said
+    answer = summarise(brief_for(one.name, is_doubtful=True))
+    assert answer is None or not re.search(r"first|last|\btier\b|\bstands?\b|\bhere\b", answer.summary)
 
 
 @every_variant

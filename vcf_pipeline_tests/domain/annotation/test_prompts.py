@@ -14,8 +14,8 @@ from vcf_pipeline.domain.annotation.prompts import (
 from vcf_pipeline.domain.annotation.sentences import RULES_VERSION, summarise
 from vcf_pipeline_tests.domain.annotation.golden import brief_for, example, golden
 
-PINNED = {"explain-2": "f7e30d13920812a8"}
-PINNED_SENTENCES = {"sentences-2": "4e4f8d990766253f"}
+PINNED = {"explain-2": "0fb709b61bb5071c"}
+PINNED_SENTENCES = {"sentences-2": "46742ac5ea625796"}
 
 
 def _digest(*texts: str) -> str:

@@ -55,6 +55,23 @@ def test_the_annotations_word_is_called_the_annotations_and_perhaps_of_another_a
     assert "ClinVar" not in text
 
 
+def test_where_the_call_is_doubted_the_text_is_the_same_and_claims_no_place() -> None:
+    text = said(example(reasons=["clinvar_pathogenic", "filter_not_pass", "low_quality"]))
+    assert text == said(example(reasons=["clinvar_pathogenic"]))
+    assert "The rules weigh that the claim has been reviewed well enough to decide" in text
+
+
+@pytest.mark.parametrize("words", ["puts it first", "put the variant first", "and it stands here", "so it ranks last"])
+def test_a_model_may_not_say_where_an_allele_stands(words: str) -> None:
+    problems = summary_problems(f"ClinVar lists the variant as pathogenic, which {words} for review.", example())
+    assert any("place" in problem for problem in problems)
+
+
+def test_an_unknown_allele_is_said_to_be_unknown_in_everything() -> None:
+    text = said(brief_of({"variant_key": "1-2-A-C", "gene": "NOC2L", "reasons": ["no_evidence"]}, "GRCh38"))
+    assert text.endswith("No consequence and no population's frequency of it is known either.")
+
+
 def test_a_model_may_not_call_the_annotations_word_clinvars() -> None:
     summary = "ClinVar lists the variant as pathogenic in the gene."
     assert any("names ClinVar" in problem for problem in summary_problems(summary, annotated()))

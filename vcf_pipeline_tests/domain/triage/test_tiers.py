@@ -8,7 +8,7 @@ import pytest
 from vcf_pipeline.domain.tables.schemas import TRIAGED
 from vcf_pipeline.domain.triage.rules import BA1_EXCEPTIONS, CAPS, RULES
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
-from vcf_pipeline.domain.triage.tiers import TIER_NAMES, decide, tier_counts, triaged
+from vcf_pipeline.domain.triage.tiers import TIER_NAMES, decide, held_back, tier_counts, triaged
 from vcf_pipeline_tests.domain.triage.rows import ONE_STAR, TWO_STARS, allele, clinvar
 
 CONFLICT = ["criteria_provided", "_conflicting_interpretations"]
@@ -156,6 +156,18 @@ def test_a_doubt_takes_tier_2_to_3_and_leaves_the_others(cap):
     assert verdict(allele(impact="MODERATE", **doubt)) == (3, ["missense_rare", cap])
     assert verdict(allele(impact="LOW", **doubt)) == (4, ["low_impact", cap])
     assert verdict(allele(**doubt)) == (None, ["no_evidence", cap])
+
+
+@pytest.mark.parametrize("cap", DOUBTS)
+def test_a_sentence_says_that_doubts_hold_an_allele_back_and_from_where(cap):
+    said = held_back(*verdict(clinvar("Pathogenic", TWO_STARS, **DOUBTS[cap])))
+    assert said is not None
+    assert said.startswith("Doubts about the call hold it in tier 2, where its evidence alone gives tier 1: ")
+    assert "tier 3, where its evidence alone gives tier 2" in held_back(*verdict(allele(impact="HIGH", **DOUBTS[cap])))
+    for impact in ("MODERATE", "LOW", None):
+        assert held_back(*verdict(allele(impact=impact, **DOUBTS[cap]))) is None
+    assert held_back(*verdict(allele(impact="HIGH"))) is None
+    assert held_back(None, None) is None
 
 
 def test_several_doubts_are_all_named_and_weigh_no_more_than_one():
