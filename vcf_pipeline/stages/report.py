@@ -6,6 +6,7 @@ Not here: how it looks (report_page.py, report.html.jinja), the rules (domain/tr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,12 +54,13 @@ class Report:
     """parsed, triaged, annotated: manifests; annotated is None where nothing is explained for this triage.
 
     sha256: of the file's bytes, "" where they never were a file. tiers: alleles by TIER_NAMES. reasons: (code, what it
-    says, alleles), frequent first; doubts: likewise of the caps. alleles: by tier 1 to 3, the first `limit` of each:
-    columns of both tables, `answer` and `calls` beside them. moves: the newest TIER_MOVES, cut; n_moves: all of them.
-    state: of the ledger. generated_at: ISO 8601, UTC. stale: why triaging now would give other tables; None where it
-    would not. pending: TIER_MOVES that it would bring, those to a lower number first, cut; n_pending: all of them. An
-    allele that is shown and would move has `pending_tier`, which is None for unknown. hears_claims: whether anybody was
-    heard who could claim something.
+    says, alleles), frequent first; doubts: likewise of the caps. n_with_frequency: alleles of which a population's
+    frequency is known; without_frequency: code → those with it of which none is. alleles: by tier 1 to 3, the first
+    `limit` of each: columns of both tables, `answer` and `calls` beside them. moves: the newest TIER_MOVES, cut;
+    n_moves: all of them. state: of the ledger. generated_at: ISO 8601, UTC. stale: why triaging now would give other
+    tables; None where it would not. pending: TIER_MOVES that it would bring, those to a lower number first, cut;
+    n_pending: all of them. An allele that is shown and would move has `pending_tier`, which is None for unknown.
+    hears_claims: whether anybody was heard who could claim something.
     """
 
     key: PartitionKey
@@ -71,6 +73,8 @@ class Report:
     tiers: Mapping[str, int]
     reasons: Sequence[tuple[str, str, int]]
     doubts: Sequence[tuple[str, str, int]]
+    n_with_frequency: int
+    without_frequency: Mapping[str, int]
     alleles: Mapping[int, list[dict[str, Any]]]
     moves: Sequence[Mapping[str, Any]]
     n_moves: int
@@ -113,7 +117,7 @@ def report_of(
             repair="Run its file first: `vcf-pipeline run --annotate FILE`.",
         )
     explanations = current_explanations(tables, key)
-    reasons = _reasons(tables, key)
+    reasons, without_frequency, n_with_frequency = _counts(tables, key)
     words = {**{rule.code: rule.says for rule in RULES}, **{cap.code: cap.says for cap in CAPS}}
     words |= {note.code: note.says for note in NOTES}
     caps = {cap.code for cap in CAPS}
@@ -136,6 +140,8 @@ def report_of(
         tiers={name: int(triaged.extra["tiers"].get(name, 0)) for name in TIER_NAMES},
         reasons=[(code, words.get(code, ""), count) for code, count in reasons if code not in caps],
         doubts=[(code, words.get(code, ""), count) for code, count in reasons if code in caps],
+        n_with_frequency=n_with_frequency,
+        without_frequency=without_frequency,
         alleles=shown,
         moves=moves,
         n_moves=n_moves,
@@ -149,14 +155,20 @@ def report_of(
     )
 
 
-def _reasons(tables: Tables, key: PartitionKey) -> list[tuple[str, int]]:
-    """(code, alleles that have it), frequent first."""
-    found: dict[str, int] = {}
-    for frame in tables.frames(key.tenant, key.callset_id, TRIAGED, "triaged", ["reasons"]):
-        counts = frame["reasons"].explode().drop_nulls().value_counts()
-        for code, count in counts.iter_rows():
-            found[code] = found.get(code, 0) + count
-    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+def _counts(tables: Tables, key: PartitionKey) -> tuple[list[tuple[str, int]], dict[str, int], int]:
+    """(code, alleles that have it), frequent first; code → those of them without a population's frequency; alleles
+    with one.
+    """
+    found: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    n_known = 0
+    for frame in tables.frames(key.tenant, key.callset_id, TRIAGED, "triaged", ["reasons", "population_af"]):
+        n_known += frame["population_af"].count()
+        coded = frame.select(code="reasons", is_unknown=pl.col("population_af").is_null()).explode("code").drop_nulls()
+        for code, count, n_unknown in coded.group_by("code").agg(pl.len(), pl.col("is_unknown").sum()).iter_rows():
+            found[code] += count
+            unknown[code] += n_unknown
+    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0])), dict(unknown), n_known
 
 
 def _alleles(

@@ -30,17 +30,23 @@ _TIER_SAYS = {
 }
 _SIGNIFICANCE = {"no_claim": "no claim"}
 _LONGEST_ALLELE = 30
+FEW_FREQUENCIES = 0.5
+"""Share of the alleles with a population's frequency below which the page asks for gnomAD, where it was not heard."""
 
 
 def page(report: Report) -> str:
     """The whole document."""
+    total = sum(report.tiers.values())
+    sources = report.triaged.extra.get("sources", [])
     return _template().render(
         report=report,
         notice=NOTICE,
         tiers=_tier_bars(report.tiers),
-        total=sum(report.tiers.values()),
+        total=total,
+        needs_gnomad=report.n_with_frequency < total * FEW_FREQUENCIES
+        and all(source["preset"] != "gnomad" for source in sources),
         most_moves=MOST_MOVES,
-        sources=report.triaged.extra.get("sources", []),
+        sources=sources,
         not_used=report.triaged.extra.get("sources_not_used", {}),
         thresholds=report.triaged.settings.get("thresholds", {}),
         explained=report.annotated.extra if report.annotated is not None else None,

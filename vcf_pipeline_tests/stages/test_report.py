@@ -50,6 +50,12 @@ def test_tiers_reasons_doubts_and_who_carries_what(control: MadeControl) -> None
     assert report.n_moves == 1
 
 
+def test_how_many_have_a_population_frequency_is_counted_for_all_and_for_each_reason(control: MadeControl) -> None:
+    report = told(control, put_hostile(control))
+    assert report.n_with_frequency == 14
+    assert report.without_frequency["clinvar_pathogenic"] == 6
+
+
 def test_the_limit_holds_for_each_tier_and_the_claimed_come_first(control: MadeControl) -> None:
     report = told(control, put_hostile(control), limit=2)
     assert report.n_shown == 6

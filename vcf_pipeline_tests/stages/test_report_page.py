@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -131,6 +132,20 @@ def test_versions_thresholds_and_sources_are_named(html: str) -> None:
     text = " ".join(" ".join(read(html).texts).split())
     for said in ("common_af 0.05", "version c4fd4120aabb", "not used: of another assembly", "0.0001 USD", "a" * 64):
         assert said in text
+
+
+def test_it_says_of_how_many_alleles_a_frequency_is_known_and_asks_for_gnomad_where_of_few(
+    control: MadeControl,
+) -> None:
+    key = put_hostile(control)
+    known = told(control, key)
+    assert "known for 14 of 20 alleles" in page(known)
+    assert "sources add gnomad" not in page(known)
+    unknown = replace(known, n_with_frequency=0, without_frequency={"clinvar_pathogenic": 20})
+    assert "known for 0 of 20 alleles: register gnomAD" in page(unknown)
+    assert '<td class="num">20</td><td class="num">20</td><td>ClinVar: P or LP' in page(unknown)
+    heard = {**known.triaged.extra, "sources": [{"name": "gn", "version": "1", "preset": "gnomad", "matched": 0}]}
+    assert "sources add gnomad" not in page(replace(unknown, triaged=replace(known.triaged, extra=heard)))
 
 
 def test_a_browser_runs_nothing_of_it_and_it_fits_a_phone_and_paper(html: str, tmp_path: Path) -> None:

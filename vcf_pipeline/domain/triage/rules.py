@@ -92,7 +92,7 @@ def rules_of(t: TriageThresholds) -> tuple[Rule, ...]:
             _PVS1,
         ),
         Rule(3, 2, "rare", high & rare_lof, "at most 1 of 10,000 alleles", _PVS1),
-        Rule(3, 2, "af_unknown", high & unknown, "no population's frequency is known", _PVS1),
+        Rule(3, 2, "af_unknown", high & unknown, "high impact, and no population's frequency is known", _PVS1),
         Rule(
             *(4, 3, "clinvar_vus", claim.is_in(["uncertain", "conflicting"])),
             "ClinVar: of uncertain significance, or submitters disagree and none is known to say P or LP",
