@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from vcf_pipeline.domain.sources.tsv import TsvReader
 from vcf_pipeline.domain.triage.moves import SOURCE_INPUT
 from vcf_pipeline.domain.triage.presets import ALLELE_KINDS, KINDS, PRESETS, RSID, Preset, guessed_preset
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
-from vcf_pipeline.domain.vcf.assembly import Assembly
+from vcf_pipeline.domain.vcf.assembly import ASSEMBLIES, Assembly
 from vcf_pipeline.domain.vcf.header import Header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
 from vcf_pipeline.stages.gene_model_files import keep_model
@@ -54,6 +55,8 @@ Progress = Callable[[str, int, int, int], None]
 """Called with (what is done, bytes done, of how many, rows so far)."""
 _BLOCK_BYTES = 16 << 20
 _COMMENT_BYTES = 1 << 20
+_LOOKS_HUMAN = re.compile(r"(?i)(?!hg1[5-8]$)(hg|grch|chm|t2t)[\w.-]*")
+"""Names that only a human assembly has; hg15 to hg18 are older ones, which nothing here knows the contigs of."""
 _ENDINGS = {
     "vcf": (".vcf", ".bcf"),
     "gff3": (".gff3", ".gff"),
@@ -286,10 +289,10 @@ def _judged(path: str, request: SourceRequest, progress: Progress | None) -> _Ju
             header, assembly = reader.header, reader.assembly
     else:
         assembly = assembly_of_comments(_comments(file), request.assembly)
-    preset, why = _preset(kind, header, request.preset, file)
+    name = _assembly_name(assembly, request.assembly, file)
     fields = request.fields or ()
+    preset, why = _preset(kind, header, request.preset, fields, file)
     _check_fields(kind, preset, fields, header, file)
-    name = _assembly_name(assembly, file)
     fasta = fasta_sha256 = None
     if request.fasta is not None:
         fasta, fasta_sha256 = _fasta(request.fasta, kind, told_of("reference"))
@@ -326,7 +329,9 @@ def _comments(path: str) -> str:
     return "\n".join(lines)
 
 
-def _preset(kind: str, header: Header | None, asked: str | None, path: str) -> tuple[Preset, str]:
+def _preset(
+    kind: str, header: Header | None, asked: str | None, fields: Sequence[str], path: str
+) -> tuple[Preset, str]:
     if asked is not None:
         preset = PRESETS[asked]
         if kind not in preset.kinds:
@@ -338,12 +343,14 @@ def _preset(kind: str, header: Header | None, asked: str | None, path: str) -> t
             )
         return preset, "as asked"
     guess = guessed_preset(kind, header)
+    if guess is None and fields:
+        return PRESETS["custom"], "--fields says what is shown of it"
     if guess is None:
         raise BadSetting(
             where=path,
             expected="a file whose header tells what it is: ClinVar, gnomAD, dbSNP or a cohort with AC and AN",
             got="none of them",
-            repair="Say it with --preset, as in `--preset custom --fields SCORE,SET` for fields that are only shown.",
+            repair="Say it with --preset, or name fields that are only shown, as in `--fields SCORE,SET`.",
             code="UNKNOWN_PRESET",
         )
     return PRESETS[guess[0]], guess[1]
@@ -385,7 +392,15 @@ def _check_fields(kind: str, preset: Preset, fields: Sequence[str], header: Head
             )
 
 
-def _assembly_name(assembly: Assembly, path: str) -> str:
+def _assembly_name(assembly: Assembly, asked: str | None, path: str) -> str:
+    if asked is not None and _LOOKS_HUMAN.fullmatch(assembly.name or "") and assembly.name not in ASSEMBLIES:
+        raise BadSetting(
+            where="--assembly",
+            expected=f"{', '.join(ASSEMBLIES)}, a name that stands for one of them, or another species' assembly",
+            got=repr(asked[:40]),
+            repair="What differs in assembly is never joined, so that a slip would leave the source unheard.",
+            code="UNKNOWN_ASSEMBLY",
+        )
     if assembly.name is not None:
         return assembly.name
     raise BadSetting(

@@ -127,8 +127,32 @@ def test_a_request_that_does_not_fit_the_file_is_refused_with_the_repair(lab, re
 
 
 def test_a_vcf_that_is_none_of_the_known_ones_asks_for_a_preset(lab):
-    with pytest.raises(BadSetting, match="--preset custom --fields"):
+    with pytest.raises(BadSetting, match="--fields SCORE,SET"):
         lab.add("mine", lab.vcf("a.vcf", record("T", "DP=3"), info=("DP,1,Integer",)))
+
+
+def test_fields_alone_make_a_table_or_an_unknown_vcf_a_source_of_what_is_shown(lab):
+    (lab.root / "s.tsv").write_text("chrom\tpos\tref\talt\tSCORE\n7\t5\tC\tT\t0.5\n")
+    report = lab.add("score", lab.root / "s.tsv", assembly="GRCh38", fields=("SCORE",))
+    assert (report.source.preset, report.told[0]) == ("custom", "read as custom: --fields says what is shown of it")
+    assert lab.rows_of("score")["field_SCORE"].to_list() == ["0.5"]
+    vcf = lab.vcf("a.vcf", record("T", "DP=3"), info=("DP,1,Integer",))
+    assert lab.add("depth", vcf, fields=("DP",)).source.preset == "custom"
+    with pytest.raises(BadSetting, match="UNKNOWN_PRESET"):
+        lab.add("nothing", lab.root / "s.tsv", assembly="GRCh38")
+
+
+@pytest.mark.parametrize("name", ["hg99", "GRCh39", "chm14"])
+def test_an_assembly_that_is_a_slip_is_named_before_anything_else(lab, name):
+    (lab.root / "s.tsv").write_text("chrom\tpos\tref\talt\tSCORE\n")
+    with pytest.raises(BadSetting, match=f"--assembly: expected GRCh37.*got '{name}'"):
+        lab.add("score", lab.root / "s.tsv", assembly=name)
+
+
+@pytest.mark.parametrize("name", ["mm39", "hg18"])
+def test_an_assembly_of_another_species_or_an_old_one_is_taken_as_it_stands(lab, name):
+    (lab.root / "s.tsv").write_text("chrom\tpos\tref\talt\tSCORE\n")
+    assert lab.add("score", lab.root / "s.tsv", assembly=name, fields=("SCORE",)).source.assembly == name
 
 
 def test_a_file_whose_name_says_nothing_asks_for_its_kind(lab):

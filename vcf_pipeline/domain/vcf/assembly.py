@@ -44,6 +44,7 @@ _LENGTHS = {
 GCF_009914755.1).
 """
 
+ASSEMBLIES = tuple(_LENGTHS)
 _BY_LENGTH = {
     (name, length): assembly
     for assembly, lengths in _LENGTHS.items()
