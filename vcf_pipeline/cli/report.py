@@ -71,6 +71,7 @@ def report(
         "shown": told.n_shown,
         "explained": int(told.annotated.extra["rows"]["annotated"]) if told.annotated is not None else 0,
         "moves": told.n_moves,
+        "claim_changes": told.n_claims,
         "stale": told.stale.as_record() if told.stale is not None else None,
         "moves_pending": told.n_pending,
     }

@@ -245,6 +245,7 @@ def heard_record(control: Control, key: PartitionKey) -> dict[str, Any]:
         "sources_not_used": not_used,
         "consequences": manifest.extra.get("consequences") or None,
         "tier_moves": manifest.extra.get("moves", 0),
+        "claim_changes": manifest.extra.get("claim_changes", 0),
     }
 
 
@@ -262,6 +263,8 @@ def heard_lines(control: Control, outcome: RunOutcome) -> list[str]:
         lines.append(f"  {printable(heard['consequences'])}")
     if heard["tier_moves"] and not outcome.reused:
         lines.append(f"  moved   {heard['tier_moves']:,} alleles have another tier than in the triage before")
+    if heard["claim_changes"] and not outcome.reused:
+        lines.append(f"  claims  {heard['claim_changes']:,} alleles keep their tier under another claim")
     return lines
 
 

@@ -1,10 +1,11 @@
-"""`sources add|list|update|remove`: reference data that a lab registers once, and what a newer version moves.
+"""`sources add|list|update|moves|remove`: reference data that a lab registers once, and what a newer version moves.
 
 Not here: how a file becomes a source (stages/sources.py); how callsets are run again (run.py, schedules).
 """
 
 from __future__ import annotations
 
+import math
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -51,6 +52,9 @@ AssemblyOption = Annotated[
 FieldsOption = Annotated[
     str | None, typer.Option("--fields", help="Further fields that evidence shows, as in SCORE,SET.")
 ]
+MovesOption = Annotated[
+    str, typer.Option("--moves", metavar="N|all", help="Alleles that will change tier to list, for a person.")
+]
 FastaOption = Annotated[
     str | None,
     typer.Option("--fasta", help="The reference of a GFF3: consequences are computed where files lack them."),
@@ -68,9 +72,10 @@ def add(
     assembly: AssemblyOption = None,
     fields: FieldsOption = None,
     fasta: FastaOption = None,
+    moves: MovesOption = str(MOVES_SHOWN),
 ) -> None:
     """Register a file; callsets of its assembly are joined with it from then on."""
-    _registered(call, name, file, _request(kind, preset, assembly, fields, fasta), replaces=False)
+    _registered(call, name, file, _request(kind, preset, assembly, fields, fasta), replaces=False, moves=moves)
 
 
 @app.command("update")
@@ -84,9 +89,10 @@ def update(
     assembly: AssemblyOption = None,
     fields: FieldsOption = None,
     fasta: FastaOption = None,
+    moves: MovesOption = str(MOVES_SHOWN),
 ) -> None:
     """Put a newer file in a source's place, and list every variant whose tier it will move."""
-    _registered(call, name, file, _request(kind, preset, assembly, fields, fasta), replaces=True)
+    _registered(call, name, file, _request(kind, preset, assembly, fields, fasta), replaces=True, moves=moves)
 
 
 @app.command("list")
@@ -128,6 +134,27 @@ def list_sources(call: Call) -> None:
     call.emit({}, lines)
 
 
+@app.command("moves")
+@verb
+def moves(
+    call: Call,
+    callset: Annotated[str, typer.Argument(metavar="CALLSET", help="A key, id, prefix or label.")],
+) -> None:
+    """List every move between tiers of a callset so far, and every claim that changed under a tier that was kept."""
+    from vcf_pipeline.stages.triage import CLAIMS, MOVES, tier_moves
+    from vcf_pipeline.wiring import Control
+
+    settings = call.settings()
+    with Control(settings) as control:
+        found = control.ledger.resolve(settings.tenant, callset)
+        told = {"partition": str(found.key), "label": found.label}
+        for table, key in ((MOVES, "moves"), (CLAIMS, CLAIMS)):
+            for frame in tier_moves(found.key, control.tables, table):
+                for move in frame.drop("row_id").iter_rows(named=True):
+                    because = f"    {move['moved_at'][:10]}, because: {printable(move['because'])}"
+                    call.emit({**told, key: move}, [*_move_lines(move, found.label), because])
+
+
 @app.command("remove")
 @verb
 def remove(call: Call, name: NameArgument) -> None:
@@ -160,10 +187,11 @@ def _request(
     )
 
 
-def _registered(call: Call, name: str, file: str, request: SourceRequest, *, replaces: bool) -> None:
+def _registered(call: Call, name: str, file: str, request: SourceRequest, *, replaces: bool, moves: str) -> None:
     from vcf_pipeline.stages.sources import add_source, effects_of
     from vcf_pipeline.wiring import Control
 
+    shown = _most_shown(moves)
     settings = call.settings()
     announce_compilation()
     with Control(settings) as control:
@@ -190,7 +218,7 @@ def _registered(call: Call, name: str, file: str, request: SourceRequest, *, rep
         }
         call.emit(record, _report_lines(report))
         if not report.unchanged:
-            _tell_moves(call, control, effects, name)
+            _tell_moves(call, control, effects, name, shown)
             for line in _stale_lines(call, control, effects):
                 call.emit({}, [line]) if not call.json else stderr_line(line)
 
@@ -209,13 +237,23 @@ def _report_lines(report: SourceReport) -> list[str]:
     ]
 
 
-def _tell_moves(call: Call, control: Control, effects: list[Effect], name: str) -> None:
-    """Every allele that the next triage of a stale callset moves: all of them as JSON, for a person the first ones."""
+def _most_shown(text: str) -> float:
+    if text == "all":
+        return math.inf
+    if not text.isdecimal():
+        raise typer.BadParameter(f"--moves takes a number or all, not {printable(text[:40])}.")
+    return int(text)
+
+
+def _tell_moves(call: Call, control: Control, effects: list[Effect], name: str, shown: float) -> None:
+    """Every allele that the next triage of a stale callset moves, or keeps under another claim: all of them as JSON,
+    for a person the first ones of either.
+    """
     from vcf_pipeline.stages.sources import moves_of
 
     stale = [effect for effect in effects if effect.is_stale]
     labels = {effect.key: effect.label for effect in stale}
-    n_moves = 0
+    counts = {"moves": 0, "claim_changes": 0}
     found = moves_of(
         [effect.key for effect in stale],
         tables=control.tables,
@@ -224,18 +262,24 @@ def _tell_moves(call: Call, control: Control, effects: list[Effect], name: str) 
     )
     for key, frame in found:
         for move in frame.drop("row_id", "moved_at").iter_rows(named=True):
-            n_moves += 1
-            record = {"source": name, "partition": str(key), "label": labels[key], "moves": move}
-            if call.json or n_moves <= MOVES_SHOWN:
+            what = "moves" if move["old_tier"] != move["new_tier"] else "claim_changes"
+            counts[what] += 1
+            record = {"source": name, "partition": str(key), "label": labels[key], what: move}
+            if call.json or counts[what] <= shown:
                 call.emit(record, _move_lines(move, labels[key]))
-    if stale and not call.json:
-        rest = f", the first {MOVES_SHOWN} of them above" if n_moves > MOVES_SHOWN else ""
-        call.emit({}, [f"{n_moves:,} {'allele' if n_moves == 1 else 'alleles'} will change tier{rest}"])
+    if not stale or call.json:
+        return
+    says = {"moves": "will change tier", "claim_changes": "will keep the tier under another claim"}
+    for what, count in counts.items():
+        if count or what == "moves":
+            rest = f", the first {shown:,} of them above; --moves all lists them" if count > shown else ""
+            call.emit({}, [f"{count:,} {'allele' if count == 1 else 'alleles'} {says[what]}{rest}"])
 
 
 def _move_lines(move: dict[str, Any], label: str) -> list[str]:
     gene = f" {printable(move['gene'])}" if move["gene"] else ""
-    tiers = f"tier {move['old_tier'] or 'unknown'} → {move['new_tier'] or 'unknown'}"
+    old, new = move["old_tier"] or "unknown", move["new_tier"] or "unknown"
+    tiers = f"tier {old} → {new}" if old != new else f"claim changed, tier {old} kept"
     head = f"  {printable(label)}  {printable(move['variant_key'])}{gene}: {tiers} ({', '.join(move['new_reasons'])})"
     lines = [head]
     for what, texts in (("was", move["old_evidence"]), ("now", move["new_evidence"])):

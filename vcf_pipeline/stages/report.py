@@ -26,13 +26,15 @@ from vcf_pipeline.domain.triage.tiers import TIER_NAMES
 from vcf_pipeline.stages.explanations import ASSET, TABLE, current_explanations
 from vcf_pipeline.stages.joined_sources import Registered
 from vcf_pipeline.stages.stale_triage import Stale, stale_triage
-from vcf_pipeline.stages.triage import hears_claims, moves_to_come
+from vcf_pipeline.stages.triage import CLAIMS, MOVES, hears_claims, moves_to_come
 
 PARSED, TRIAGED = "parsed_variants", "triaged_variants"
 SHOWN = (1, 2, 3)
 DEFAULT_LIMIT = 200
 MOST_SAMPLES = 12
 MOST_MOVES = 100
+MOST_LISTED = 5_000
+"""Moves in the body of the page, and in all: what is beyond is in `vcf-pipeline sources moves --json`."""
 LONGEST_TEXT = 300
 _KEY = ["record_no", "alt_index"]
 _OF_VARIANTS = [
@@ -56,11 +58,11 @@ class Report:
     sha256: of the file's bytes, "" where they never were a file. tiers: alleles by TIER_NAMES. reasons: (code, what it
     says, alleles), frequent first; doubts: likewise of the caps. n_with_frequency: alleles of which a population's
     frequency is known; without_frequency: code → those with it of which none is. alleles: by tier 1 to 3, the first
-    `limit` of each: columns of both tables, `answer` and `calls` beside them. moves: the newest TIER_MOVES, cut;
-    n_moves: all of them. state: of the ledger. generated_at: ISO 8601, UTC. stale: why triaging now would give other
-    tables; None where it would not. pending: TIER_MOVES that it would bring, those to a lower number first, cut;
-    n_pending: all of them. An allele that is shown and would move has `pending_tier`, which is None for unknown.
-    hears_claims: whether anybody was heard who could claim something.
+    `limit` of each: columns of both tables, `answer` and `calls` beside them. moves: the newest MOST_LISTED of
+    TIER_MOVES; n_moves: all of them; claims, n_claims: likewise of `claim_changes`. state: of the ledger. generated_at:
+    ISO 8601, UTC. stale: why triaging now would give other tables; None where it would not. pending: TIER_MOVES that it
+    would bring, those to a lower number first, cut; n_pending: all of them. An allele that is shown and would move has
+    `pending_tier`, which is None for unknown. hears_claims: whether anybody was heard who could claim something.
     """
 
     key: PartitionKey
@@ -78,6 +80,8 @@ class Report:
     alleles: Mapping[int, list[dict[str, Any]]]
     moves: Sequence[Mapping[str, Any]]
     n_moves: int
+    claims: Sequence[Mapping[str, Any]]
+    n_claims: int
     limit: int
     generated_at: str
     stale: Stale | None = None
@@ -121,7 +125,8 @@ def report_of(
     words = {**{rule.code: rule.says for rule in RULES}, **{cap.code: cap.says for cap in CAPS}}
     words |= {note.code: note.says for note in NOTES}
     caps = {cap.code for cap in CAPS}
-    moves, n_moves = _moves(tables, key, triaged)
+    moves, n_moves = _moves(tables, key, triaged, MOVES)
+    claims, n_claims = _moves(tables, key, triaged, CLAIMS)
     shown = {tier: _alleles(tables, key, tier, limit, parsed, has_answers=explanations is not None) for tier in SHOWN}
     stale = stale_triage(key, tables=tables, thresholds=thresholds, sources=registered.listed(key.tenant))
     pending: list[dict[str, Any]] = []
@@ -145,6 +150,8 @@ def report_of(
         alleles=shown,
         moves=moves,
         n_moves=n_moves,
+        claims=claims,
+        n_claims=n_claims,
         limit=limit,
         generated_at=generated_at,
         stale=stale,
@@ -237,14 +244,14 @@ def _calls(
     return found
 
 
-def _moves(tables: Tables, key: PartitionKey, triaged: Manifest) -> tuple[list[dict[str, Any]], int]:
+def _moves(tables: Tables, key: PartitionKey, triaged: Manifest, table: str) -> tuple[list[dict[str, Any]], int]:
     """The newest moves between tiers, those to a lower number first; and how many there are."""
-    if "tier_moves" not in triaged.schemas:
+    if table not in triaged.schemas:
         return [], 0
-    moves = tables.read(key.tenant, key.callset_id, TRIAGED, "tier_moves", list(TIER_MOVES))
+    moves = tables.read(key.tenant, key.callset_id, TRIAGED, table, list(TIER_MOVES))
     newest = moves.sort(
         ["moved_at", pl.col("new_tier").fill_null(5), "record_no"], descending=[True, False, False]
-    ).head(MOST_MOVES)
+    ).head(MOST_LISTED)
     return newest.to_dicts(), moves.height
 
 

@@ -237,9 +237,11 @@ def effects_of(source: Source, *, ledger: Ledger, tables: Tables, is_removed: bo
 def moves_of(
     keys: Sequence[PartitionKey], *, tables: Tables, registered: Registered, thresholds: TriageThresholds
 ) -> Iterator[tuple[PartitionKey, pl.DataFrame]]:
-    """For each callset the alleles whose tier the next triage will move: frames of TIER_MOVES that are not empty."""
+    """For each callset the alleles whose tier the next triage will move, and those that will keep it under another
+    claim (their old_tier is their new_tier): frames of TIER_MOVES that are not empty.
+    """
     for key in keys:
-        for frame in moves_to_come(key, tables, thresholds=thresholds, registered=registered):
+        for frame in moves_to_come(key, tables, thresholds=thresholds, registered=registered, with_claims=True):
             if frame.height:
                 yield key, frame
 

@@ -21,13 +21,21 @@ from vcf_pipeline.domain.tables.manifest import Manifest, stale_reasons
 from vcf_pipeline.domain.tables.schemas import TIER_MOVES, TRIAGED
 from vcf_pipeline.domain.triage.evidence import wanted_columns
 from vcf_pipeline.domain.triage.heard_claims import has_claimants
-from vcf_pipeline.domain.triage.moves import OLD_COLUMNS, SOURCE_INPUT, OlderRows, because, moved
+from vcf_pipeline.domain.triage.moves import (
+    OLD_COLUMNS,
+    SOURCE_INPUT,
+    OlderRows,
+    because,
+    claims_changed,
+    moved,
+)
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.domain.triage.tiers import CODE_VERSION, TIER_NAMES, tier_counts, triaged
 from vcf_pipeline.stages.computed_consequences import COMPUTED, Computed, computed_consequences, wanted_input
 from vcf_pipeline.stages.joined_sources import JoinedSources, Registered, joined_sources, usable, voice_of
 
 SOURCE, ASSET, TABLE, MOVES = "parsed_variants", "triaged_variants", "triaged", "tier_moves"
+CLAIMS = "claim_changes"
 TOP_GENES = 10
 
 
@@ -64,7 +72,7 @@ def triage_callset(
     (rows done, rows in all) as it goes. force: write again whatever is stored. Raises UnknownPartition where nothing
     is parsed, Superseded where the lease was lost; both leave the stored table as it was. Memory: one frame of
     parsed_variants and a row group of a source at a time. Where an older table is replaced, what moved between tiers
-    is added to the table `tier_moves`.
+    is added to the table `tier_moves`, and what kept its tier under another claim to `claim_changes`.
     """
     started = time.monotonic()
     thresholds = thresholds or TriageThresholds()
@@ -90,10 +98,16 @@ def is_current(key: PartitionKey, tables: Tables, thresholds: TriageThresholds, 
 
 
 def moves_to_come(
-    key: PartitionKey, tables: Tables, *, thresholds: TriageThresholds, registered: Registered
+    key: PartitionKey,
+    tables: Tables,
+    *,
+    thresholds: TriageThresholds,
+    registered: Registered,
+    with_claims: bool = False,
 ) -> Iterator[pl.DataFrame]:
     """What triaging now would move: frames of TIER_MOVES, some of them empty; nothing is written.
 
+    with_claims: also frames of what will keep its tier under another claim, old_tier and new_tier being the same.
     Nothing comes of a callset without a stored triage. Memory: as `triage_callset`.
     """
     stored = tables.manifest(key.tenant, key.callset_id, ASSET)
@@ -106,7 +120,10 @@ def moves_to_come(
             return
         watch = _Watch(stored, inputs, tables)
         for variants, rows in _work(key, parsed, tables, thresholds, joined, registered).frames():
-            yield watch.moves(variants, rows)
+            moves, claims = watch.changes(variants, rows)
+            yield moves
+            if with_claims:
+                yield claims
 
 
 def hears_claims(key: PartitionKey, tables: Tables, used: Sequence[Source] | None = None) -> bool:
@@ -121,11 +138,14 @@ def hears_claims(key: PartitionKey, tables: Tables, used: Sequence[Source] | Non
     return has_claimants(columns, tables.header_text(key.tenant, key.callset_id), presets)
 
 
-def tier_moves(key: PartitionKey, tables: Tables) -> Iterator[pl.DataFrame]:
-    """Every move of the callset's alleles that a re-triage found, the oldest first: frames of TIER_MOVES."""
+def tier_moves(key: PartitionKey, tables: Tables, table: str = MOVES) -> Iterator[pl.DataFrame]:
+    """Every move of the callset's alleles that a re-triage found, the oldest first: frames of TIER_MOVES.
+
+    table: MOVES, or CLAIMS for the alleles that kept their tier under another claim.
+    """
     stored = tables.manifest(key.tenant, key.callset_id, ASSET)
-    if stored is not None and MOVES in stored.schemas:
-        yield from tables.frames(key.tenant, key.callset_id, ASSET, MOVES)
+    if stored is not None and table in stored.schemas:
+        yield from tables.frames(key.tenant, key.callset_id, ASSET, table)
 
 
 def triage_alleles(
@@ -229,10 +249,13 @@ class _Watch:
         self._because = because(stored.inputs, inputs, code=(stored.code_version, CODE_VERSION))
         self._moved_at = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def moves(self, variants: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        """TIER_MOVES of one frame."""
+    def changes(self, variants: pl.DataFrame, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """TIER_MOVES of one frame: what moved, and what kept its tier under another claim."""
         older = self._older.through(int(rows["record_no"][-1])) if rows.height else rows
-        found = moved(older, rows, variants["variant_key"])
+        keys = variants["variant_key"]
+        return self._dated(moved(older, rows, keys)), self._dated(claims_changed(older, rows, keys))
+
+    def _dated(self, found: pl.DataFrame) -> pl.DataFrame:
         return found.with_columns(because=pl.lit(self._because), moved_at=pl.lit(self._moved_at)).select(
             pl.col(name).cast(dtype) for name, dtype in TIER_MOVES.items()
         )
@@ -252,10 +275,11 @@ def _write(
     tiers = dict.fromkeys(TIER_NAMES, 0)
     genes = _no_genes()
     watch = _Watch(stored, inputs, tables) if stored is not None else None
-    n_moves = 0
+    n_moves = n_claims = 0
     with tables.writer(key, ASSET, fence=lease.fence) as writer:
-        for before in tier_moves(key, tables):
-            writer.write(MOVES, before, in_digest=False)
+        for table in (MOVES, CLAIMS):
+            for before in tier_moves(key, tables, table):
+                writer.write(table, before, in_digest=False)
         for variants, rows in work.frames():
             lease.check()
             for name, count in tier_counts(rows).items():
@@ -263,9 +287,11 @@ def _write(
             genes = _with_genes(genes, rows)
             writer.write(TABLE, rows)
             if watch is not None:
-                moves = watch.moves(variants, rows)
+                moves, claims = watch.changes(variants, rows)
                 n_moves += moves.height
+                n_claims += claims.height
                 writer.write(MOVES, moves, in_digest=False)
+                writer.write(CLAIMS, claims, in_digest=False)
             if progress is not None:
                 progress(sum(tiers.values()), parsed.alleles)
         if not parsed.alleles:
@@ -283,6 +309,7 @@ def _write(
                     "tiers": tiers,
                     "top_genes": _top_genes(genes),
                     "moves": n_moves,
+                    "claim_changes": n_claims,
                     "sources": [
                         {
                             **{"name": source.name, "version": source.version, "preset": source.preset},

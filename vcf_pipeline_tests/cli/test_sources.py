@@ -70,6 +70,39 @@ def test_an_update_as_json_is_one_line_for_the_source_and_one_for_each_move(cli,
     assert {move["moves"]["new_tier"] for move in moves} == {1}
 
 
+def test_a_person_sees_twenty_moves_or_all_or_as_many_as_asked(cli, lab):
+    lab.add("clinvar", lab.clinvar("a.vcf", record("T", claim("Benign"), pos=5, ref="C")))
+    callset = lab.parse(lab.vcf("calls.vcf", *(record("T", pos=at, ref="C") for at in range(5, 30))))
+    lab.triage(callset.key)
+    for number, (words, shown) in enumerate([([], 20), (["--moves", "all"], 25), (["--moves", "0"], 0)]):
+        records = [record("T", claim("Pathogenic"), pos=at, ref="C") for at in range(5, 30 + number)]
+        done = cli("sources", "update", "clinvar", lab.clinvar(f"b{number}.vcf", *records), *words)
+        assert (done.code, done.out.count(" (clinvar_pathogenic)")) == (0, shown)
+        assert "25 alleles will change tier" in done.out
+        assert ("--moves all lists them" in done.out) == (shown < 25)
+    wrong = cli("sources", "update", "clinvar", lab.clinvar("c.vcf"), "--moves", "many")
+    assert (wrong.code, "a number or all" in wrong.err) == (2, True)
+
+
+def test_a_claim_that_goes_while_the_tier_stays_is_listed_before_and_after_the_run(cli, lab):
+    """A loss of function whose pathogenic claim without a star is withdrawn is in tier 2 before and after."""
+    weak = claim("Pathogenic", "no_assertion_criteria_provided")
+    lab.add("clinvar", lab.clinvar("a.vcf", record("T", weak, pos=5, ref="C")))
+    csq = '##INFO=<ID=CSQ,Number=.,Type=String,Description="Format: Allele|Consequence|IMPACT">'
+    calls = lab.vcf("calls.vcf", record("T", "CSQ=T|stop_gained|HIGH", pos=5, ref="C"), lines=(csq,))
+    callset = lab.parse(calls)
+    lab.triage(callset.key)
+    done = cli("sources", "update", "clinvar", lab.clinvar("b.vcf", record("T", claim("Benign"), pos=9, ref="C")))
+    assert "0 alleles will change tier" in done.out
+    assert "calls  1-5-C-T: claim changed, tier 2 kept (lof_candidate, af_unknown)" in done.out
+    assert "was: clinvar CLNSIG=Pathogenic" in done.out
+    assert "1 allele will keep the tier under another claim" in done.out
+    assert lab.triage(callset.key).manifest.extra["claim_changes"] == 1
+    told = json.loads(cli("sources", "moves", "calls", "--json").out)
+    assert (told["claim_changes"]["old_tier"], told["claim_changes"]["new_tier"]) == (2, 2)
+    assert "because: clinvar" in cli("sources", "moves", "calls").out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from vcf_pipeline.domain.errors import UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
+from vcf_pipeline.domain.tables.schemas import TIER_MOVES
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
-from vcf_pipeline.stages.report import Report, report_of
+from vcf_pipeline.stages.report import TRIAGED, Report, report_of
 from vcf_pipeline.stages.report_page import page
 from vcf_pipeline_tests.stages.lab import Lab, claim
 from vcf_pipeline_tests.stages.made_control import TENANT, MadeControl
@@ -54,6 +56,26 @@ def test_how_many_have_a_population_frequency_is_counted_for_all_and_for_each_re
     report = told(control, put_hostile(control))
     assert report.n_with_frequency == 14
     assert report.without_frequency["clinvar_pathogenic"] == 6
+
+
+def test_moves_and_changed_claims_are_told_up_to_a_bound_and_counted_in_all(
+    control: MadeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = put_hostile(control)
+    triaged = control.tables.read(TENANT, key.callset_id, TRIAGED, "triaged")
+    move = {**dict.fromkeys(TIER_MOVES), "moved_at": "2026-11-01", "old_tier": 2}
+    tables = {
+        "tier_moves": [{**move, "record_no": at, "new_tier": 4 if at else 1} for at in range(5)],
+        "claim_changes": [{**move, "record_no": at, "new_tier": 2} for at in range(3)],
+    }
+    facts = {"extra": {"tiers": {}}}
+    frames = {name: pl.DataFrame(rows, schema=TIER_MOVES) for name, rows in tables.items()}
+    control.write(key, TRIAGED, {"triaged": triaged, **frames}, facts)
+    monkeypatch.setattr("vcf_pipeline.stages.report.MOST_LISTED", 2)
+    report = told(control, key)
+    assert (report.n_moves, report.n_claims) == (5, 3)
+    assert [(move["record_no"], move["new_tier"]) for move in report.moves] == [(0, 1), (1, 4)]
+    assert len(report.claims) == 2
 
 
 def test_the_limit_holds_for_each_tier_and_the_claimed_come_first(control: MadeControl) -> None:

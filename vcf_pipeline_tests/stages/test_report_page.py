@@ -20,8 +20,8 @@ from vcf_pipeline_tests.stages.made_report import CODE, put_hostile
 
 MAY_BE = {
     *("html", "head", "meta", "title", "style", "body", "main", "section", "article", "header", "footer"),
-    *("h1", "h2", "h3", "p", "b", "span", "small", "ul", "li", "dl", "dt", "dd", "div", "blockquote"),
-    *("table", "caption", "colgroup", "col", "thead", "tbody", "tr", "th", "td", "svg", "rect"),
+    *("details", "summary", "h1", "h2", "h3", "p", "b", "span", "small", "ul", "li", "dl", "dt", "dd", "div"),
+    *("blockquote", "table", "caption", "colgroup", "col", "thead", "tbody", "tr", "th", "td", "svg", "rect"),
 }
 REACHES_OUT = {"src", "href", "srcset", "data", "action", "formaction", "poster", "background", "xlink:href"}
 
@@ -146,6 +146,20 @@ def test_it_says_of_how_many_alleles_a_frequency_is_known_and_asks_for_gnomad_wh
     assert '<td class="num">20</td><td class="num">20</td><td>ClinVar: P or LP' in page(unknown)
     heard = {**known.triaged.extra, "sources": [{"name": "gn", "version": "1", "preset": "gnomad", "matched": 0}]}
     assert "sources add gnomad" not in page(replace(unknown, triaged=replace(known.triaged, extra=heard)))
+
+
+def test_every_move_is_on_the_page_up_to_a_bound_and_then_it_says_where_the_others_are(control: MadeControl) -> None:
+    report = told(control, put_hostile(control))
+    move = {**report.moves[0], "old_tier": 2, "new_tier": 2}
+    moves = [{**move, "new_tier": 4, "variant_key": f"1-{at}-A-C"} for at in range(150)]
+    claims = [{**move, "variant_key": f"2-{at}-A-C"} for at in range(120)]
+    html = page(replace(report, moves=moves, n_moves=150, claims=claims, n_claims=6_000))
+    assert read(html).tags <= MAY_BE
+    assert all(one["variant_key"] in html for one in (*moves, *claims))
+    assert html.count("<details open>") == 2
+    assert "Number 101 to 150 of 150" in html
+    assert f'5,880 more are not shown here: <span class="mono">vcf-pipeline sources moves {report.key}' in html
+    assert html.index("Claim changed, tier kept") < html.index("Tier 1: look first") < html.index("<details")
 
 
 def test_a_browser_runs_nothing_of_it_and_it_fits_a_phone_and_paper(html: str, tmp_path: Path) -> None:

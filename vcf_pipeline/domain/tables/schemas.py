@@ -128,7 +128,9 @@ TIER_MOVES: dict[str, pl.DataType | type[pl.DataType]] = {
     "because": pl.String,  # which inputs changed, as in "clinvar 3f2a… → 9c01…"
     "moved_at": pl.String,  # ISO 8601, UTC
 }
-"""What a re-triage moved; grows with every one. History, so that it is not part of the digest."""
+"""What a re-triage moved; grows with every one. History, so that it is not part of the digest.
+
+The table `claim_changes` has the same columns: alleles that kept their tier under another claim."""
 
 AI_ANNOTATIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "row_id": pl.Binary,

@@ -1,4 +1,4 @@
-"""Two triages of the same alleles → which moved between tiers, by which evidence, and because of which inputs.
+"""Two triages of the same alleles → which moved between tiers, or kept theirs under another claim, and because of what.
 
 A lab's reclassification watch. Not here: where the older one is kept (stages/triage.py).
 """
@@ -11,7 +11,7 @@ import polars as pl
 
 from vcf_pipeline.domain.tables.schemas import TIER_MOVES
 
-OLD_COLUMNS = ["row_id", "record_no", "tier", "reasons", "evidence"]
+OLD_COLUMNS = ["row_id", "record_no", "tier", "reasons", "evidence", "significance", "stars"]
 """What is read of the older triage."""
 _MADE_LATER = ("because", "moved_at")
 SOURCE_INPUT = "source:"
@@ -42,14 +42,26 @@ def moved(old: pl.DataFrame, new: pl.DataFrame, variant_key: pl.Series) -> pl.Da
 
     old: OLD_COLUMNS. new: rows of `triaged`. variant_key: of `new`, row by row.
     """
+    return _changes(old, new, variant_key, pl.col("old_tier").ne_missing(pl.col("tier")))
+
+
+def claims_changed(old: pl.DataFrame, new: pl.DataFrame, variant_key: pl.Series) -> pl.DataFrame:
+    """Likewise of the alleles that keep their tier, though their significance or its stars are other ones."""
+    # no star and none that is known weigh alike
+    stars = pl.col("old_stars").fill_null(0) != pl.col("stars").fill_null(0)
+    is_other = pl.col("old_significance").ne_missing(pl.col("significance")) | stars
+    return _changes(old, new, variant_key, pl.col("old_tier").eq_missing(pl.col("tier")) & is_other)
+
+
+def _changes(old: pl.DataFrame, new: pl.DataFrame, variant_key: pl.Series, is_told: pl.Expr) -> pl.DataFrame:
     given = [name for name in TIER_MOVES if name not in _MADE_LATER]
     if not old.height or not new.height:
         return pl.DataFrame(schema={name: TIER_MOVES[name] for name in given})
-    before = old.select("row_id", old_tier="tier", old_reasons="reasons", _old="evidence")
-    both = new.with_columns(variant_key=variant_key).join(before, on="row_id", how="inner", maintain_order="left")
-    changed = both.filter(pl.col("old_tier").ne_missing(pl.col("tier"))).rename(
-        {"tier": "new_tier", "reasons": "new_reasons", "evidence": "_new"}
+    before = old.select(
+        *("row_id", pl.col("tier", "reasons", "significance", "stars").name.prefix("old_")), _old="evidence"
     )
+    both = new.with_columns(variant_key=variant_key).join(before, on="row_id", how="inner", maintain_order="left")
+    changed = both.filter(is_told).rename({"tier": "new_tier", "reasons": "new_reasons", "evidence": "_new"})
     said = changed.with_columns(_texts("_old"), _texts("_new"))
     return said.with_columns(
         old_evidence=pl.col("_old").list.set_difference("_new"), new_evidence=pl.col("_new").list.set_difference("_old")

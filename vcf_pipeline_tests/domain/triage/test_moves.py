@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcf_pipeline.domain.tables.schemas import TRIAGED
-from vcf_pipeline.domain.triage.moves import OLD_COLUMNS, OlderRows, because, moved
+from vcf_pipeline.domain.triage.moves import OLD_COLUMNS, OlderRows, because, claims_changed, moved
 
 
 def triage(*tiers: int | None, facts: str = "x") -> pl.DataFrame:
@@ -46,6 +46,23 @@ def test_only_what_moved_is_told_unknown_counting_as_a_tier():
 def test_what_stands_on_both_sides_is_told_on_neither():
     found = moved(triage(1).select(OLD_COLUMNS), triage(2), keys(triage(2)))
     assert (found["old_evidence"].to_list(), found["new_evidence"].to_list()) == ([[]], [[]])
+
+
+def test_a_claim_that_changes_under_a_tier_that_stays_is_told_apart():
+    def claimed(*claims: tuple[str | None, int | None], tier: int = 2) -> pl.DataFrame:
+        rows = triage(*[tier] * len(claims), facts=str(claims))
+        return rows.with_columns(
+            pl.Series("significance", [claim for claim, _ in claims], dtype=pl.String),
+            pl.Series("stars", [stars for _, stars in claims], dtype=pl.Int8),
+        )
+
+    old = claimed(("pathogenic", 0), ("pathogenic", 0), ("pathogenic", 0), (None, None), ("benign", None))
+    new = claimed((None, None), ("pathogenic", 1), ("pathogenic", 0), ("uncertain", 1), ("benign", 0))
+    found = claims_changed(old.select(OLD_COLUMNS), new, keys(new))
+    assert found.select("variant_key", "old_tier", "new_tier").rows() == [(f"1-{at}-A-C", 2, 2) for at in (0, 1, 3)]
+    assert moved(old.select(OLD_COLUMNS), new, keys(new)).height == 0
+    other = claimed((None, None), ("pathogenic", 1), ("pathogenic", 0), ("uncertain", 1), ("benign", 0), tier=3)
+    assert claims_changed(old.select(OLD_COLUMNS), other, keys(other)).height == 0
 
 
 def test_an_allele_of_one_side_alone_has_not_moved():
