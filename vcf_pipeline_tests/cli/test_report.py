@@ -38,6 +38,25 @@ def test_a_page_is_written_and_written_again(cli, lab, tmp_path):
     assert cli("report", "patient", "-o", "-").out.startswith("<!doctype html>")
 
 
+def test_the_page_of_a_real_trio_shows_what_clinvar_claims_of_it_and_what_that_moved(cli, home, data, tmp_path):
+    home.mkdir()
+    made = Lab(home)
+    callset = made.parse(data / "slivar__ashk-trio.vcf.gz")
+    made.triage(callset.key)
+    made.add("clinvar", data / "macarthur__clinvar_201803.vcf.gz")
+    made.triage(callset.key)
+    made.close()
+    assert cli("report", "slivar__ashk-trio", "-o", tmp_path / "report.html").code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "clinvar (21 alleles known to it)" in page
+    assert "6 moves since the first triage" in page
+    assert "11 alleles of which something else is claimed since" in page
+    (moved,) = [line for line in page.splitlines() if ">1-977570-G-A<" in line]
+    assert "4 → <b>3</b>" in moved
+    assert "clinvar CLNSIG=Benign" in moved
+    assert "known for 0 of 9,940 alleles: register gnomAD" in page
+
+
 def test_another_file_is_not_replaced_unless_told_so(cli, lab, tmp_path):
     path = tmp_path / "thesis.html"
     path.write_text("ten years of work")

@@ -15,7 +15,7 @@ from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.stages.complete import stale_assets
 from vcf_pipeline.stages.joined_sources import joined_sources
 from vcf_pipeline.stages.sources import effects_of, moves_of
-from vcf_pipeline.stages.triage import tier_moves, triage_alleles
+from vcf_pipeline.stages.triage import CLAIMS, tier_moves, triage_alleles
 from vcf_pipeline_tests.stages.lab import ONE_STAR, TENANT, Lab, claim
 from vcf_pipeline_tests.vcf_text import record
 
@@ -293,6 +293,30 @@ def test_exac_takes_a_common_missense_of_the_trio_out_of_sight(lab, corpus, data
     assert (move["variant_key"], move["gene"], move["old_tier"], move["new_tier"]) == ("1-69511-A-G", "OR4F5", 3, 4)
     assert move["new_reasons"] == ["ba1_common", "filter_not_pass"]
     assert "exac AF=0.894" in move["new_evidence"]
+
+
+def test_what_the_clinvar_of_2018_claims_of_21_alleles_of_the_trio_is_heard_and_what_that_moves_is_told(lab, data):
+    """As `bcftools query` and `comm` count them: 17 benign or likely benign, four of which ClinVar states nothing."""
+    callset = lab.parse(data / "slivar__ashk-trio.vcf.gz")
+    before = lab.triage(callset.key)
+    lab.add("clinvar", data / "macarthur__clinvar_201803.vcf.gz")
+    after = lab.triage(callset.key)
+    assert [source["matched"] for source in after.manifest.extra["sources"]] == [21]
+    assert (before.tiers["3"], after.tiers["3"], after.moves) == (1695, 1701, 6)
+    claimed = lab.triaged(callset.key).filter(pl.col("significance").is_not_null())
+    assert sorted(claimed["significance"].value_counts().rows()) == [("benign", 17)]
+    moves = pl.concat(tier_moves(callset.key, lab.tables))
+    assert moves["variant_key"].to_list() == [
+        *("1-977570-G-A", "1-978603-CCT-C", "1-981087-A-G", "1-1956362-G-A", "1-1957037-T-C", "1-2337032-C-T")
+    ]
+    assert set(moves.select("old_tier", "new_tier", pl.col("new_reasons").list.join(" ")).rows()) == {
+        (4, 3, "clinvar_benign_weak")
+    }
+    kept = pl.concat(tier_moves(callset.key, lab.tables, CLAIMS))
+    assert set(kept.select("old_tier", "new_tier", pl.col("new_reasons").list.join(" ")).rows()) == {
+        (4, 4, "clinvar_benign")
+    }
+    assert kept.height == 11
 
 
 def test_the_72_alleles_of_the_clinvar_of_2019_are_in_neither_trio(lab, data):
