@@ -56,9 +56,9 @@ def estimated(control: Control, key: PartitionKey) -> Estimate:
         key=key,
         tables=control.tables,
         wanted=wanted,
-        asked=[Asked(one.price, one.provider.extra_bytes) for one in members],
+        asked=[Asked(one.name, one.price, one.provider.extra_bytes) for one in members],
         bought_before=lambda subjects: control.ledger.find_answers(key.tenant, subjects, models, PROMPT_VERSION),
-        budget_left_microusd=max(wanted.budget_microusd - control.ledger.spent_today(key.tenant), 0),
+        budget_left_microusd=max(wanted.budget_microusd - control.ledger.gone_today(key.tenant), 0),
         at=time.time(),
     )
 
@@ -93,8 +93,13 @@ def estimate_record(estimate: Estimate) -> dict[str, Any]:
         "alleles": estimate.alleles,
         "cache_hits": estimate.cache_hits,
         "calls": estimate.calls,
+        "calls_at_most": estimate.most_calls,
+        "cost_usd_at_once": estimate.at_once_microusd / 1e6,
         "cost_usd_at_most": estimate.cost_microusd / 1e6,
+        "budget_usd_per_day": estimate.budget_microusd / 1e6,
         "budget_left_usd": estimate.budget_left_microusd / 1e6,
+        "without_price": list(estimate.without_price),
+        "reason": estimate.reason or None,
         "is_current": estimate.is_current,
     }
 
@@ -102,10 +107,20 @@ def estimate_record(estimate: Estimate) -> dict[str, Any]:
 def estimate_lines(estimate: Estimate) -> list[str]:
     if estimate.is_current:
         return [f"  {estimate.alleles:,} alleles are explained as they are: no call, no cost."]
+    lines = [f"  {estimate.alleles:,} alleles to explain · {estimate.cache_hits:,} answers bought before"]
+    for name in estimate.without_price:
+        prefix = f"VCF_PIPELINE_{name.upper()}__USD_PER_MTOK"
+        lines.append(f"  {name} is not asked: UNKNOWN_PRICE, {prefix}_IN and {prefix}_OUT say it")
+    if estimate.reason:
+        return [*lines, f"  0 calls: {why_not(estimate.reason, estimate.budget_microusd)}"]
+    if not estimate.calls:
+        return [*lines, "  0 calls, no cost"]
     return [
-        f"  {estimate.alleles:,} alleles to explain · {estimate.cache_hits:,} answers bought before · "
-        f"{estimate.calls:,} calls, and as many again at most for repairs",
-        f"  at most {dollars(estimate.cost_microusd)}; budget left today: {dollars(estimate.budget_left_microusd)}",
+        *lines,
+        f"  expected {estimate.calls:,} calls, at most {estimate.most_calls:,}; expected cost up to "
+        f"{dollars(estimate.at_once_microusd)}, at most {dollars(estimate.cost_microusd)}",
+        f"  never above the budget of {estimate.budget_microusd / 1e6:g} USD a day; "
+        f"left today: {dollars(estimate.budget_left_microusd)}",
     ]
 
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import polars as pl
 
@@ -28,8 +28,10 @@ from vcf_pipeline.domain.annotation.brief import TRIAGED_COLUMNS, VARIANT_COLUMN
 from vcf_pipeline.domain.annotation.consensus import agreement
 from vcf_pipeline.domain.annotation.explained import Explained, Given, Rejected
 from vcf_pipeline.domain.annotation.prices import Price, most_input_tokens
-from vcf_pipeline.domain.annotation.prompts import MAX_OUTPUT_TOKENS, PROMPT_VERSION, question, repair
+from vcf_pipeline.domain.annotation.prompts import MAX_OUTPUT_TOKENS, PROMPT_VERSION, longest_repair, question
+from vcf_pipeline.domain.annotation.provider_choice import TRIES_A_PROVIDER
 from vcf_pipeline.domain.annotation.sentences import RULES_VERSION
+from vcf_pipeline.domain.annotation.spending import Bought
 from vcf_pipeline.domain.errors import BadAnswer, PipelineError, TransientError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.projections.search_rows import side_by_side
@@ -105,6 +107,7 @@ class Asked:
     extra_bytes: of what goes with each question.
     """
 
+    name: str
     price: Price | None
     extra_bytes: int
 
@@ -112,19 +115,26 @@ class Asked:
 @dataclass(frozen=True)
 class Estimate:
     """Before anything is spent. alleles: to explain. distinct: different briefs among them. cache_hits: of those,
-    bought before. calls: answers still to be bought, each with at most one repair.
+    bought before. calls: answers still to be bought, where each comes at once; at_once_microusd: they cost no more.
 
-    cost_microusd: that all of it cannot cost more than, repairs and the tenant's budget of today counted in;
-    budget_left_microusd: of it, now. is_current: the stored annotations would be left as they are, and cost nothing.
+    most_calls, cost_microusd: what it cannot be more than, with every repair and every try of every provider; of what
+    a provider turns away unbilled for its rate nothing is counted. The cost is within the budget: budget_left_microusd
+    is what is not spent of it today. without_price: providers that are not asked for that. reason: why no answer can
+    be bought, "" where one can, or none is wanted. is_current: the stored annotations would be left as they are.
     """
 
     alleles: int
     distinct: int
     cache_hits: int
     calls: int
+    most_calls: int
+    at_once_microusd: int
     cost_microusd: int
+    budget_microusd: int
     budget_left_microusd: int
-    is_current: bool
+    without_price: tuple[str, ...] = ()
+    reason: Literal["", "UNKNOWN_PRICE", "BUDGET_SPENT"] = ""
+    is_current: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,51 +239,80 @@ def estimate_callset(
     tables: Tables,
     wanted: Wanted,
     asked: Sequence[Asked],
-    bought_before: Callable[[Sequence[str]], Mapping[str, Sequence[object]]],
+    bought_before: Callable[[Sequence[str]], Mapping[str, Sequence[Bought]]],
     budget_left_microusd: int,
     at: float,
 ) -> Estimate:
     """How many calls `annotate_callset` would make, and how much they can cost; none is made.
 
-    asked: of the wanted annotators that are providers. bought_before: subjects → answers by subject. at: seconds since
+    asked: of the wanted annotators that are providers. bought_before: subjects → answers by subject.
+    budget_left_microusd: not counting what calls under way have reserved, since they may cost less. at: seconds since
     1970. Raises UnknownPartition. Memory: 32 digits for each different brief.
     """
     if tables.manifest(key.tenant, key.callset_id, SOURCE) is None:
         raise _not_triaged(key)
+    budget, left = wanted.budget_microusd, budget_left_microusd
     if not why_stale(key, tables, wanted, at):
         stored = tables.manifest(key.tenant, key.callset_id, ASSET)
         n_alleles = stored.alleles if stored is not None else 0
-        return Estimate(n_alleles, n_alleles, 0, 0, 0, budget_left_microusd, is_current=True)
-    usable = [one for one in asked if one.price is not None]
-    each = min(wanted.consensus, len(usable))
+        return Estimate(n_alleles, n_alleles, 0, 0, 0, 0, 0, budget, left, is_current=True)
+    priced = [one for one in asked if one.price is not None]
+    each = min(wanted.consensus, len(priced))
     seen: set[str] = set()
-    alleles, hits, calls, cost = 0, 0, 0, 0
+    counts: Counter[str] = Counter()
     told = wanted_briefs(tables, key, wanted)
     while part := [brief for _, brief in itertools.islice(told, _ROWS_AT_ONCE)]:
-        alleles += len(part)
+        counts["alleles"] += len(part)
         new = {brief.subject: brief for brief in part if brief.facts and brief.subject not in seen}
         seen |= new.keys()
         bought = bought_before(list(new)) if each else {}
         for subject, brief in new.items():
-            missing = max(each - len(bought.get(subject, ())), 0)
-            hits += each > 0 and not missing
-            calls += missing
-            worst = sorted((_worst(brief, one) for one in usable), reverse=True)
-            cost += sum(worst[:missing])
+            had = {one.provider for one in bought.get(subject, ())}
+            missing = max(each - len(had), 0)
+            counts["cache_hits"] += each > 0 and not missing
+            counts["missing"] += missing
+            if missing and budget:
+                counts += _bounds([_costs(brief, one) for one in priced if one.name not in had], missing, left)
+    without_price = tuple(one.name for one in asked if one.price is None)
+    reason: Literal["", "UNKNOWN_PRICE", "BUDGET_SPENT"] = ""
+    if counts["missing"] and not counts["calls"]:
+        reason = "BUDGET_SPENT"
+    elif without_price and not priced:
+        reason = "UNKNOWN_PRICE"
     return Estimate(
-        alleles, len(seen), hits, calls, min(cost, budget_left_microusd), budget_left_microusd, is_current=False
+        alleles=counts["alleles"],
+        distinct=len(seen),
+        cache_hits=counts["cache_hits"],
+        calls=counts["calls"],
+        most_calls=counts["most_calls"],
+        at_once_microusd=min(counts["at_once_microusd"], left),
+        cost_microusd=min(counts["cost_microusd"], left),
+        budget_microusd=budget,
+        budget_left_microusd=left,
+        without_price=without_price,
+        reason=reason,
     )
 
 
-def _worst(brief: Brief, asked: Asked) -> int:
-    """Micro-USD that one answer of this provider cannot cost more than, with its repair."""
-    if asked.price is None:
-        return 0
-    longest = repair(brief, "x" * _KEPT_OF_BAD, ["x" * 100] * 10)
-    return sum(
+def _bounds(costs: Sequence[tuple[int, int]], missing: int, left: int) -> Counter[str]:
+    """Of one brief. costs: of each provider, of a question and a repair. left: of the budget, for one that is paid."""
+    able = [(first, repaired) for first, repaired in costs if first <= left]
+    return Counter(
+        calls=min(missing, len(able)),
+        most_calls=len(able) * TRIES_A_PROVIDER * 2,
+        at_once_microusd=sum(sorted((first for first, _ in able), reverse=True)[:missing]),
+        cost_microusd=sum(first + repaired for first, repaired in able) * TRIES_A_PROVIDER,
+    )
+
+
+def _costs(brief: Brief, asked: Asked) -> tuple[int, int]:
+    """Micro-USD that a question to this provider, and a repair, cannot cost more than."""
+    assert asked.price is not None  # noqa: S101 - one without a price is never asked
+    question_cost, repair_cost = (
         asked.price.worst(most_input_tokens(messages, asked.extra_bytes), MAX_OUTPUT_TOKENS)
-        for messages in (question(brief), longest)
+        for messages in (question(brief), longest_repair(brief))
     )
+    return question_cost, repair_cost
 
 
 def _not_triaged(key: PartitionKey) -> UnknownPartition:

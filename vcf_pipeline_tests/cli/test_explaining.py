@@ -73,11 +73,31 @@ def test_at_a_terminal_the_estimate_is_shown_and_a_no_costs_nothing(
 ) -> None:
     shown = at_a_terminal(["run", str(path), "--annotate"], answer)
     assert "3 alleles to explain" in shown
-    assert "3 calls" in shown
-    assert "at most" in shown
+    assert "expected 3 calls, at most 18; expected cost up to 0.00" in shown
+    assert "never above the budget of 5 USD a day; left today: 5.0000 USD" in shown
     assert ("nothing was asked, nothing spent" in shown) == (answer == "n")
     assert ("explained  3 annotated" in shown) == (answer == "y")
     assert len(fake.calls()) == calls
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OPENAI__MODEL", "gpt-99", "openai is not asked: UNKNOWN_PRICE, VCF_PIPELINE_OPENAI__USD_PER_MTOK_IN and"),
+        ("AI__BUDGET_USD_PER_DAY", "0", "0 calls: the budget is 0, so that no model is asked"),
+        ("AI__BUDGET_USD_PER_DAY", "0.000001", "0 calls: the budget of today has no room"),
+    ],
+)
+def test_an_estimate_of_no_call_says_why(
+    cli: Cli, path: Path, fake: FakeProviders, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    cli("run", path)
+    monkeypatch.setenv(f"VCF_PIPELINE_{name}", value)
+    ended = cli("annotate", "--callset", "trio", "--estimate")
+    assert said in ended.out
+    assert "expected" not in ended.out
+    (told,) = cli("annotate", "--callset", "trio", "--estimate", "--json").records
+    assert (told["calls"], told["calls_at_most"], told["reason"] is not None) == (0, 0, True)
 
 
 def at_a_terminal(words: list[str], answer: str) -> str:

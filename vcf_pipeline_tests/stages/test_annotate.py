@@ -209,21 +209,63 @@ def test_an_estimate_counts_calls_and_money_and_asks_nobody(made: Annotating, fa
     assert (estimate.alleles, estimate.distinct, estimate.calls, estimate.cache_hits) == (5, 5, 5, 0)
     assert variants(fake) == []
     report = made.annotate()
-    assert 0 < report.cost_microusd <= estimate.cost_microusd
+    assert report.calls == estimate.calls < estimate.most_calls
+    assert 0 < report.cost_microusd <= estimate.at_once_microusd < estimate.cost_microusd
     after = estimated(made.control, KEY)
     assert (after.is_current, after.calls, after.cost_microusd) == (True, 0, 0)
-    told = {"key": KEY, "tables": made.tables, "budget_left_microusd": 0, "at": time.time()}
+    told = {"key": KEY, "tables": made.tables, "budget_left_microusd": 10, "at": time.time()}
     wanted = replace(made.control.wanted(KEY.tenant), tiers=(1, 2, 3))
     from vcf_pipeline.domain.annotation.prices import Price
 
     models = [("openai", made.control.wanted(KEY.tenant).annotators[0][1])]
     more = estimate_callset(
         wanted=wanted,
-        asked=[Asked(Price(1, 1, 1), 0)],
+        asked=[Asked("openai", Price(1, 1, 1), 0)],
         bought_before=lambda subjects: made.control.ledger.find_answers(KEY.tenant, subjects, models, "explain-2"),
         **told,
     )
-    assert (more.alleles, more.calls, more.cache_hits, more.cost_microusd) == (6, 1, 5, 0)
+    assert (more.alleles, more.calls, more.cache_hits, more.most_calls, more.cost_microusd) == (6, 1, 5, 6, 6)
+
+
+def test_an_estimate_is_a_bound_of_what_all_providers_and_their_repairs_can_cost(
+    tmp_path: Path, fake: FakeProviders
+) -> None:
+    from vcf_pipeline.cli.explaining import estimated
+
+    for name in ("openai", "claude"):
+        fake.script(name, *[Act(lie="citation"), Act(status=500)] * 3)
+    with Annotating(tmp_path, vcf(tmp_path, record("C", PATHOGENIC)), fake.settings("openai", "claude")) as made:
+        made.control.__dict__["tables"] = made.tables
+        estimate = estimated(made.control, KEY)
+        assert (estimate.calls, estimate.most_calls) == (1, 12)
+        report = made.annotate()
+        assert report.calls == len(fake.calls()) == estimate.most_calls
+        assert report.cost_microusd < made.control.ledger.spent_today(KEY.tenant) <= estimate.cost_microusd
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason", "calls"),
+    [
+        ({"AI__BUDGET_USD_PER_DAY": "0"}, "BUDGET_SPENT", 0),
+        ({"AI__BUDGET_USD_PER_DAY": "0.000001"}, "BUDGET_SPENT", 0),
+        ({"AI__BUDGET_USD_PER_DAY": "0", "AI__PROVIDERS": "ollama"}, "BUDGET_SPENT", 0),
+        ({"AI__BUDGET_USD_PER_DAY": "0.000001", "AI__PROVIDERS": "openai,ollama"}, "", 5),
+        ({"OPENAI__MODEL": "gpt-99"}, "UNKNOWN_PRICE", 0),
+        ({"AI__PROVIDERS": "rules"}, "", 0),
+    ],
+)
+def test_an_estimate_says_why_nobody_will_be_asked(
+    made: Annotating, fake: FakeProviders, settings: dict[str, str], reason: str, calls: int
+) -> None:
+    from vcf_pipeline.cli.explaining import estimated
+
+    named = {f"VCF_PIPELINE_{name}": value for name, value in settings.items()}
+    made.open(fake.settings("openai") | named)
+    made.control.__dict__["tables"] = made.tables
+    estimate = estimated(made.control, KEY)
+    assert (estimate.reason, estimate.calls, estimate.cost_microusd) == (reason, calls, 0)
+    assert (estimate.most_calls > 0) == (calls > 0)
+    assert made.annotate().calls == calls
 
 
 def test_without_a_triage_it_says_what_to_do_and_a_lost_lease_leaves_the_table_as_it_was(made: Annotating) -> None:

@@ -141,11 +141,18 @@ class Calls:
 
     def spent_today(self, tenant: str) -> int:
         """Micro-USD of the tenant's day that are gone or reserved."""
+        return sum(self._today(tenant))
+
+    def gone_today(self, tenant: str) -> int:
+        """Micro-USD of the tenant's day that do not come back, whatever becomes of the calls under way."""
+        return self._today(tenant)[0]
+
+    def _today(self, tenant: str) -> tuple[int, int]:
         table = schema.ai_days
         with self.database.reading() as connection:
             day = _day(self.database.now(connection))
             row = connection.execute(sa.select(table).where(table.c.tenant == tenant, table.c.day == day)).one_or_none()
-        return 0 if row is None else int(row.gone_microusd + row.open_microusd)
+        return (0, 0) if row is None else (int(row.gone_microusd), int(row.open_microusd))
 
 
 class Reservations:

@@ -22,14 +22,13 @@ from vcf_pipeline.domain.annotation.brief import Brief
 from vcf_pipeline.domain.annotation.consensus import Gathering, shown_first
 from vcf_pipeline.domain.annotation.explained import Explained, Status
 from vcf_pipeline.domain.annotation.prompts import PROMPT_VERSION
-from vcf_pipeline.domain.annotation.provider_choice import next_free, order
+from vcf_pipeline.domain.annotation.provider_choice import TRIES_A_PROVIDER, next_free, order
 from vcf_pipeline.domain.annotation.spending import Bought, Grant, Look, Wanted
 
 _LOOK_AHEAD = 1024
 _AT_A_TIME = 256
 _POLL_S = 0.03
 _RATE_PAUSE_S = 1.0
-_TRIES_A_PROVIDER = 3
 
 
 class Router:
@@ -197,9 +196,10 @@ class Router:
             case "wait":
                 await asyncio.sleep(_POLL_S)
                 gathered.ends_at += _POLL_S
-            case "failed" if attempt.reason != "RATE_LIMITED":
+            # a pause that was asked for is no try, unless something was paid for before it
+            case "failed" if attempt.reason != "RATE_LIMITED" or attempt.problems:
                 gathered.tries[member.name] = gathered.tries.get(member.name, 0) + 1
-                if gathered.tries[member.name] >= _TRIES_A_PROVIDER:
+                if gathered.tries[member.name] >= TRIES_A_PROVIDER:
                     gathered.done.add(member.name)
             case "refused" | "bad" | "spent":
                 gathered.done.add(member.name)

@@ -14,6 +14,7 @@ from vcf_pipeline.domain.annotation.brief import Brief
 
 PROMPT_VERSION = "explain-2"
 MAX_OUTPUT_TOKENS = 400
+_MOST_OF_BAD, _MOST_PROBLEMS, _MOST_OF_PROBLEM = 4_000, 10, 200
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,16 @@ def question(brief: Brief) -> tuple[Message, ...]:
 
 
 def repair(brief: Brief, answer: str, problems: Sequence[str]) -> tuple[Message, ...]:
-    """The one repair: what was answered, and what is wrong with it. answer: cut to what an answer may be."""
-    wrong = "\n".join(f"- {problem}" for problem in problems)
+    """The one repair: what was answered, and what is wrong with it; both are cut, so that its cost has a bound."""
+    wrong = "\n".join(f"- {problem[:_MOST_OF_PROBLEM]}" for problem in problems[:_MOST_PROBLEMS])
     return (
         *question(brief),
-        Message("assistant", answer[:4000]),
+        Message("assistant", answer[:_MOST_OF_BAD]),
         Message("user", f"That cannot be used:\n{wrong}\nAnswer again, with the JSON object alone."),
     )
+
+
+def longest_repair(brief: Brief) -> tuple[Message, ...]:
+    """No repair of the brief has more bytes."""
+    widest = "\U0010ffff"  # four bytes, as many as a character has at most
+    return repair(brief, widest * _MOST_OF_BAD, [widest * _MOST_OF_PROBLEM] * _MOST_PROBLEMS)

@@ -21,6 +21,8 @@ BAD_IN_A_ROW = 20
 COOLING_S = 1.0
 """After a 429 that names no time; doubled with each in a row."""
 MOST_COOLING_S = 300.0
+TRIES_A_PROVIDER = 3
+"""Times that one provider is asked about a brief that it fails at; each is a question, and at most one repair."""
 PATIENCE_S = 10.0
 """One that has failed for so long is not waited for: a brief does without, until a probe finds it back."""
 

@@ -14,6 +14,7 @@ import pytest
 from vcf_pipeline.adapters.providers.port import Task
 from vcf_pipeline.domain.annotation.consensus import agreement
 from vcf_pipeline.domain.annotation.explained import Explained
+from vcf_pipeline.domain.annotation.provider_choice import TRIES_A_PROVIDER
 from vcf_pipeline.testing.fake_providers import DIALECTS, KEY, Act, FakeProviders
 from vcf_pipeline_tests.adapters.providers.explaining import CALLSET, brief, control_of, explained, tasks
 
@@ -237,6 +238,14 @@ def test_a_bad_answer_is_kept_though_its_repair_never_came(fake, home):
         (one,) = explained(control, tasks(1))
     assert (one.given[0].provider, one.calls) == ("claude", 3)
     assert [rejected.provider for rejected in one.rejected] == ["openai"]
+
+
+def test_one_that_lies_and_then_asks_for_a_pause_is_not_paid_again_and_again(fake, home):
+    fake.script("openai", *[Act(lie="citation"), Act(status=429, retry_after="0")] * 9)
+    with control_of(home, fake.settings("openai", "claude")) as control:
+        (one,) = explained(control, tasks(1))
+    assert one.given[0].provider == "claude"
+    assert len(fake.calls("openai")) == 2 * TRIES_A_PROVIDER
 
 
 def test_a_wrong_key_is_said_once_and_that_provider_is_not_asked_again(fake, home):

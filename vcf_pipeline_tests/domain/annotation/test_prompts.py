@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
+
+from vcf_pipeline.domain.annotation.prices import most_input_tokens
 from vcf_pipeline.domain.annotation.prompts import (
     INSTRUCTIONS,
     MAX_OUTPUT_TOKENS,
     PROMPT_VERSION,
+    longest_repair,
     question,
     repair,
 )
@@ -44,3 +48,9 @@ def test_a_repair_quotes_no_more_of_an_answer_than_may_be_one() -> None:
     *_, answered, told = repair(example(), "x" * 1_000_000, ["The summary is empty."])
     assert len(answered.text) == 4000
     assert "The summary is empty." in told.text
+
+
+@pytest.mark.parametrize("char", ["x", "é", "漢", "🧬"])
+def test_no_repair_costs_more_than_the_longest(char: str) -> None:
+    asked = repair(example(), char * 50_000, [char * 5_000] * 500)
+    assert most_input_tokens(asked) <= most_input_tokens(longest_repair(example()))
