@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import ssl
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -140,8 +142,10 @@ class OpenAiClient:
         if isinstance(error, PipelineError):
             return error
         if isinstance(error, openai.APITimeoutError):
-            # the library says so of a connection that was not made in time, too: then nothing has left
-            return self._unavailable("no answer in time", may_be_billed=not _is_before_sending(error))
+            # the library says so of every connection that was not made, too: then nothing has left
+            if _is_before_sending(error):
+                return self._unavailable(_why_not_connected(error), may_be_billed=False)
+            return self._unavailable("no answer in time", may_be_billed=True)
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
             return self._unavailable(
@@ -235,12 +239,27 @@ def _said(error: Any) -> str:
 
 def _is_before_sending(error: BaseException) -> bool:
     """Whether the connection was never made, so that no question can have left."""
-    causes: set[str] = set()
-    at: BaseException | None = error
-    for _ in range(8):
-        if at is None:
-            break
-        causes.update(kind.__name__ for kind in type(at).__mro__)
-        at = at.__cause__ or at.__context__
+    causes = {kind.__name__ for at in _causes(error) for kind in type(at).__mro__}
     # by aiohttp's own names: the library calls it a time-out of connecting, too, when a server hangs up on a question
     return bool({"ClientConnectorError", "ConnectionTimeoutError", "UnsupportedProtocol"} & causes)
+
+
+def _why_not_connected(error: BaseException) -> str:
+    """The system's own words for it, where it has some."""
+    told = [at for at in _causes(error) if isinstance(at, OSError) and not isinstance(at, TimeoutError)]
+    if not told:
+        return "no connection in time"
+    cause = told[-1]
+    if isinstance(cause, ssl.SSLError):
+        return f"no connection: {cause}"[:200]
+    if cause.errno is not None and cause.errno > 0:
+        return f"no connection: {os.strerror(cause.errno)}"
+    return f"no connection: {cause.strerror or cause}"[:200]
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error, and what it came from, the last one the first to happen."""
+    causes = [error]
+    while len(causes) < 8 and (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return causes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import socket
 import time
 from datetime import UTC, datetime
 from threading import Event
@@ -178,9 +179,13 @@ def test_an_address_where_nobody_listens_costs_nothing_and_says_what_to_start():
         asyncio.run(ask("ollama", "127.0.0.1:9"))
     assert not caught.value.may_be_billed
     assert "ollama serve" in str(caught.value)
+    assert "no connection: Connection refused" in str(caught.value)
     with pytest.raises(ProviderUnavailable, match="Is there a network") as caught:
         asyncio.run(ask("openai", "http://no-such-host.invalid/v1"))
     assert not caught.value.may_be_billed
+    with pytest.raises(socket.gaierror) as of_the_system:
+        socket.getaddrinfo("no-such-host.invalid", 80)
+    assert f"no connection: {of_the_system.value.strerror}" in str(caught.value)
 
 
 def test_a_wrong_key_and_a_missing_model_say_which_setting(fake):
