@@ -187,7 +187,7 @@ def annotate_callset(
     stored = tables.manifest(*where, ASSET)
     if stored is not None and not force and not _stale(stored, triaged, wanted, today):
         return _report(stored, started, reused=True)
-    run = _Run(key, triaged, wanted, explainer, tables, lease, dead_letter, progress)
+    run = _Run(key, triaged, wanted, explainer, tables, lease, dead_letter, progress, _is_of(stored, triaged, wanted))
     return _report(run.write(today), started, reused=False)
 
 
@@ -337,10 +337,11 @@ class _Run:
         lease: Lease,
         dead_letter: DeadLetter | None,
         progress: Callable[[int, int], None] | None,
+        has_earlier: bool,
     ) -> None:
         self._key, self._triaged, self._wanted, self._explainer = key, triaged, wanted, explainer
         self._tables, self._lease = tables, lease
-        self._dead_letter, self._progress = dead_letter, progress
+        self._dead_letter, self._progress, self._has_earlier = dead_letter, progress, has_earlier
         self._total = sum(int(triaged.extra["tiers"][str(tier)]) for tier in wanted.tiers)
         # alleles by the subject they wait for; the tasks are taken in a thread of the explainer's
         self._waiting: dict[str, list[tuple[dict[str, Any], Brief]]] = {}
@@ -418,9 +419,10 @@ class _Run:
 
     def _add(self, row: dict[str, Any], brief: Brief, explained: Explained, *, is_repeated: bool = False) -> None:
         """is_repeated: the answer is another allele's of this callset, who has paid for it."""
-        written = annotation_row(row, brief, explained, is_repeated=is_repeated)
-        self._rows.append(written)
-        self._counts[explained.status] += 1
+        self._rows.append(annotation_row(row, brief, explained, is_repeated=is_repeated))
+
+    def _count(self, written: Mapping[str, Any]) -> None:
+        self._counts[written["status"]] += 1
         self._counts["cache_hits"] += bool(written["cache_hit"])
         if written["provider"] is not None:
             self._providers[written["provider"]] += 1
@@ -431,10 +433,26 @@ class _Run:
         with self._lock:
             rows, self._rows = self._rows, []
         self._lease.check()
+        rows = self._with_earlier(rows)
+        for row in rows:
+            self._count(row)
         if rows:
             write(TABLE, pl.DataFrame(rows, schema=AI_ANNOTATIONS, orient="row").sort("tier", "record_no", "alt_index"))
         if self._progress is not None:
             self._progress(sum(self._counts[status] for status in STATUSES), self._total)
+
+    def _with_earlier(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Where no model answered now, what an earlier one said of the same facts stays, with the reason why."""
+        owed = [row["row_id"] for row in rows if row["provider"] in (None, RULES) and row["reason"] not in _NOT_KEPT]
+        if not self._has_earlier or not owed:
+            return rows
+        where = (self._key.tenant, self._key.callset_id, ASSET, TABLE)
+        by_a_model = pl.col("row_id").is_in(owed) & (pl.col("status") == "annotated") & (pl.col("provider") != RULES)
+        found = self._tables.scan(*where).filter(by_a_model).select("row_id", *_OF_AN_ANSWER).collect()
+        earlier = {
+            one["row_id"]: {**one, "status": "annotated", "cache_hit": True} for one in found.iter_rows(named=True)
+        }
+        return [row | earlier.get(row["row_id"], {}) for row in rows]
 
     def _bury(self, rejected: Rejected, brief: Brief) -> None:
         """A rejected answer is set aside for a person to look at. It is text: nothing of it is carried out."""
@@ -501,8 +519,24 @@ _CARRIED_ON = (
     *("samples", "records", "rejected", "versions"),
 )
 """What a manifest says of the callset, the same for all its tables."""
+_OF_AN_ANSWER = (
+    *("summary", "reading", "disagrees", "cited", "agreement", "answers", "provider", "model", "prompt_version"),
+    *("input_tokens", "output_tokens", "latency_ms"),
+)
+_NOT_KEPT = (None, NO_FACTS, "NOT_ALLOWED")
+"""With these nobody was to be asked: what was said before does not come back."""
 _OWED_NEXT_DAY = ("BUDGET_SPENT",)
 _NOT_OWED = (BadAnswer.code, NO_FACTS, "NOT_ALLOWED", "PARTIAL_CONSENSUS", *_OWED_NEXT_DAY)
+
+
+def _is_of(stored: Manifest | None, triaged: Manifest, wanted: Wanted) -> bool:
+    """Whether the stored explanations are of the same facts, whoever gave them."""
+    now = wanted.inputs(triaged)
+    return (
+        stored is not None
+        and stored.code_version == CODE_VERSION
+        and all(stored.inputs.get(name) == now[name] for name in (SOURCE, "assembly"))
+    )
 
 
 def _stale(stored: Manifest | None, triaged: Manifest, wanted: Wanted, today: str) -> list[str]:

@@ -15,10 +15,11 @@ from vcf_pipeline.domain.annotation.explained import Explained
 from vcf_pipeline.domain.errors import Superseded, TransientError, UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.schemas import AI_ANNOTATIONS
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
 from vcf_pipeline.stages.annotate import Asked, annotate_callset, estimate_callset, why_stale
 from vcf_pipeline.testing.fake_providers import Act, FakeProviders
 from vcf_pipeline_tests.stages.annotating import PATHOGENIC, Annotating, asked, vcf
-from vcf_pipeline_tests.stages.test_triage import KEY, HeldLease
+from vcf_pipeline_tests.stages.test_triage import KEY, HeldLease, triage
 from vcf_pipeline_tests.vcf_text import record
 
 WEAK = "CLNSIG=Pathogenic;CLNREVSTAT=no_assertion_criteria_provided"
@@ -135,6 +136,50 @@ def test_a_budget_of_nothing_makes_no_call_and_says_so_and_another_day_or_budget
     made.open(paid(fake))
     assert made.annotate().rows["annotated"] == 5
     assert why_stale(KEY, made.tables, made.control.wanted(KEY.tenant), now + TOMORROW) == []
+
+
+@pytest.mark.parametrize("reason", ["BUDGET_SPENT", "PROVIDER_REFUSED", "BAD_ANSWER"])
+def test_what_an_earlier_model_said_stays_until_the_new_one_can_be_asked(
+    made: Annotating, fake: FakeProviders, reason: str
+) -> None:
+    made.open(paid(fake))
+    made.annotate()
+    before = made.rows()
+    acts = {"PROVIDER_REFUSED": Act(status=401), "BAD_ANSWER": Act(lie="citation")}
+    fake.script("openai", always=acts.get(reason, Act()))
+    newer = paid(fake, VCF_PIPELINE_OPENAI__MODEL="gpt-6-sol")
+    made.open(newer | ({"VCF_PIPELINE_AI__BUDGET_USD_PER_DAY": "0.000001"} if reason == "BUDGET_SPENT" else {}))
+    report = made.annotate()
+    assert (report.rows["annotated"], report.reasons, report.providers) == (5, {reason: 5}, {"openai": 5})
+    kept = made.rows()
+    said = ["row_id", "status", "summary", "cited", "reading", "disagrees", "provider", "model", "prompt_version"]
+    assert kept.select(said).equals(before.select(said))
+    assert kept["model"].unique().to_list() == ["gpt-6-luna"]
+    stale = why_stale(KEY, made.tables, made.control.wanted(KEY.tenant), time.time() + TOMORROW)
+    assert bool(stale) == (reason != "BAD_ANSWER")
+    fake.script("openai", always=Act())
+    made.open(newer)
+    made.annotate(force=True)
+    assert made.rows()["model"].unique().to_list() == ["gpt-6-sol"]
+
+
+def test_what_was_said_of_another_triage_or_may_not_be_asked_does_not_stay(
+    made: Annotating, fake: FakeProviders
+) -> None:
+    made.open(paid(fake))
+    made.annotate()
+    nobody = {
+        "VCF_PIPELINE_AI__TENANT_PROVIDERS": f"{KEY.tenant}=claude",
+        "VCF_PIPELINE_AI__FALLBACK_TO_RULES": "false",
+    }
+    made.open(paid(fake) | nobody)
+    assert made.annotate().reasons == {"NOT_ALLOWED": 5}
+    made.open(paid(fake))
+    made.annotate()
+    triage(made.tables, thresholds=TriageThresholds(decisive_stars=3), fence=3)
+    made.open(paid(fake, VCF_PIPELINE_OPENAI__MODEL="gpt-6-sol", VCF_PIPELINE_AI__BUDGET_USD_PER_DAY="0.000001"))
+    report = made.annotate()
+    assert report.rows["skipped"] == sum(report.rows.values()) > 0
 
 
 def test_rules_stand_in_where_nobody_answers_and_it_is_tried_again_when_it_is_run_again(

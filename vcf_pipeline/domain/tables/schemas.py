@@ -139,7 +139,7 @@ AI_ANNOTATIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "variant_key": pl.String,
     "tier": pl.Int8,  # of the triage, 1–4
     "status": pl.String,  # annotated skipped failed
-    "reason": pl.String,  # of skipped and failed, and of rules standing in for a provider: a code
+    "reason": pl.String,  # of skipped and failed, and of rules or an earlier model standing in: a code
     "summary": pl.String,  # one or two sentences; null unless annotated
     "significance_label": pl.String,  # from rules, never from a model
     "reading": pl.String,  # the model's own word for it, in the same vocabulary; null from rules
@@ -202,7 +202,7 @@ COLUMN_MEANINGS: dict[str, str] = {
     "conditions": "conditions that the claims are about",
     "evidence": "key, value, source and its version, of each fact that was used",
     "status": "annotated, skipped or failed",
-    "reason": "why it was skipped or failed, or why rules stand in for a provider",
+    "reason": "why it was skipped or failed, or why rules, or an earlier model's words, stand in for a provider",
     "summary": "what is known and why it was put there, in one or two sentences",
     "significance_label": "what the rules make of the claims; never from a model",
     "reading": "the model's own word for the significance; shown, never used",
