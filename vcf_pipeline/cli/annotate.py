@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vcf_pipeline.cli.explaining import dollars
 from vcf_pipeline.cli.output import TRIAGE_NOTE, Call, one_line, printable, single_verb, stderr_line, table_lines
 
 if TYPE_CHECKING:
+    from vcf_pipeline.domain.annotation.explained import Explained
     from vcf_pipeline.stages.explain_variant import VariantAnswer, View
     from vcf_pipeline.wiring import Control
 
@@ -189,6 +191,7 @@ def _told(answer: VariantAnswer) -> Iterator[str]:
         return
     if not explained.given:
         yield f"  not explained: {printable(explained.reason or explained.status)}"
+        yield from _paid(explained)
         return
     given = explained.given[0]
     yield ""
@@ -198,6 +201,14 @@ def _told(answer: VariantAnswer) -> Iterator[str]:
     label = answer.brief.label if answer.brief is not None else ""
     if given.provider != "rules" and given.answer.reading != label:
         yield f"  The model reads the claims as {printable(given.answer.reading)}; the rules say {printable(label)}."
+    yield from _paid(explained)
+
+
+def _paid(explained: Explained) -> Iterator[str]:
+    """What was asked for it now; nothing where no call was made."""
+    if explained.calls:
+        calls = f"{explained.calls} {'call' if explained.calls == 1 else 'calls'}"
+        yield f"  {calls} · {dollars(explained.cost_microusd)}"
 
 
 def _origin(view: View) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import vcf_pipeline
 from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
 from vcf_pipeline.stages.load import load_lancedb
-from vcf_pipeline.testing.fake_providers import FakeProviders
+from vcf_pipeline.testing.fake_providers import Act, FakeProviders
 from vcf_pipeline_tests.stages.lab import CLINVAR_INFO, Lab, claim
 from vcf_pipeline_tests.vcf_text import record
 
@@ -41,6 +42,19 @@ def test_evidence_tier_reasons_and_words_of_one_variant(cli, lab):
         (answer,) = vcf_pipeline.annotate_variant(control, "1-5-C-T")
     assert answer.chosen is not None
     assert answer.chosen.tier == 1
+
+
+def test_what_a_model_was_paid_is_said_once(cli, lab, monkeypatch):
+    with FakeProviders() as fake:
+        for name, value in fake.settings("openai").items():
+            monkeypatch.setenv(name, value)
+        fake.script("openai", Act(lie="citation"))
+        first = cli("annotate", "1-5-C-T").out
+        again = cli("annotate", "1-5-C-T").out
+        assert len(fake.calls()) == 2
+    assert re.search(r"^  2 calls · 0\.000\d USD$", first, re.MULTILINE)
+    assert "by openai gpt-6-luna" in again
+    assert "USD" not in again
 
 
 def test_what_is_unknown_is_said_and_is_no_failure(cli, lab):
