@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from vcf_pipeline.adapters.ledger.callsets import Callset
 from vcf_pipeline.domain.triage.evidence import wanted_columns
 from vcf_pipeline.stages.joined_sources import joined_sources
 from vcf_pipeline_tests.stages.lab import TENANT, Lab
@@ -68,7 +69,8 @@ def write_vcf(path: Path, alleles: pl.DataFrame, info: pl.Expr) -> None:
         file.write(lines.write_csv(separator="\t", include_header=False, quote_style="never"))
 
 
-def measured(what: str, n: int, act: Callable[[], object]) -> None:
+def measured(what: str, n: int, act: Callable[[], object]) -> tuple[float, float]:
+    """(alleles a second, alleles a CPU-second), printed with the memory they took."""
     wall, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     act()
@@ -80,47 +82,52 @@ def measured(what: str, n: int, act: Callable[[], object]) -> None:
         f"{what}: {n / wall:,.0f} alleles a second, {n / cpu:,.0f} a CPU-second; "
         f"{after.ru_maxrss / 1024:,.0f} MB at most so far"
     )
+    return n / wall, n / cpu
+
+
+def write_inputs(folder: Path, n: int) -> int:
+    """calls.vcf, known.vcf and genes.bed; how many alleles the first has."""
+    known = made_alleles(4 * n, 1)
+    calls = pl.concat([known.sample(n // 2, seed=2), made_alleles(n - n // 2, 3)])
+    calls = calls.unique(["contig", "pos", "ref", "alt"]).sort("contig", "pos", "ref", "alt")
+    write_vcf(folder / "known.vcf", known, "AF=0.0" + pl.col("pos").cast(pl.String) + ";AN=152000;nhomalt=3")
+    write_vcf(folder / "calls.vcf", calls, pl.lit("."))
+    rng = np.random.default_rng(4)
+    span = int(known["pos"].max())
+    n_genes = len(CONTIGS) * span // GENE_EVERY
+    lengths = np.minimum(rng.lognormal(9.9, 1.3, n_genes).astype(np.int64), 2_400_000)
+    genes = pl.DataFrame(
+        {
+            "contig": pl.Series(CONTIGS).gather(rng.integers(0, len(CONTIGS), n_genes)),
+            "start": (starts := rng.integers(1, span, n_genes)),
+            "end": starts + 1 + lengths,
+            "name": [f"G{at}" for at in range(n_genes)],
+        }
+    )
+    (folder / "genes.bed").write_text(genes.write_csv(separator="\t", include_header=False))
+    return calls.height
+
+
+def join(lab: Lab, callset: Callset) -> None:
+    """Every allele with whatever is registered."""
+    columns = wanted_columns(lab.tables.schema(TENANT, callset.callset_id, "parsed_variants", "variants"))
+    with joined_sources(lab.registered, TENANT, "GRCh38") as (sources, _):
+        for frame in lab.tables.frames(TENANT, callset.callset_id, "parsed_variants", "variants", columns=columns):
+            sources.joined(frame)
+        print(f"    known: {sources.matched}, row groups read: {sources.groups_read}")
 
 
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 500_000
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
-        known = made_alleles(4 * n, 1)
-        calls = pl.concat([known.sample(n // 2, seed=2), made_alleles(n - n // 2, 3)])
-        calls = calls.unique(["contig", "pos", "ref", "alt"]).sort("contig", "pos", "ref", "alt")
-        n = calls.height
-        write_vcf(lab.root / "known.vcf", known, "AF=0.0" + pl.col("pos").cast(pl.String) + ";AN=152000;nhomalt=3")
-        write_vcf(lab.root / "calls.vcf", calls, pl.lit("."))
-        rng = np.random.default_rng(4)
-        span = int(known["pos"].max())
-        n_genes = len(CONTIGS) * span // GENE_EVERY
-        lengths = np.minimum(rng.lognormal(9.9, 1.3, n_genes).astype(np.int64), 2_400_000)
-        genes = pl.DataFrame(
-            {
-                "contig": pl.Series(CONTIGS).gather(rng.integers(0, len(CONTIGS), n_genes)),
-                "start": (starts := rng.integers(1, span, n_genes)),
-                "end": starts + 1 + lengths,
-                "name": [f"G{at}" for at in range(n_genes)],
-            }
-        )
-        (lab.root / "genes.bed").write_text(genes.write_csv(separator="\t", include_header=False))
+        n = write_inputs(lab.root, n)
         callset = lab.parse(lab.root / "calls.vcf")
-        columns = wanted_columns(lab.tables.schema(TENANT, callset.callset_id, "parsed_variants", "variants"))
-
-        def joined() -> None:
-            with joined_sources(lab.registered, TENANT, "GRCh38") as (sources, _):
-                for frame in lab.tables.frames(
-                    TENANT, callset.callset_id, "parsed_variants", "variants", columns=columns
-                ):
-                    sources.joined(frame)
-                print(f"    known: {sources.matched}, row groups read: {sources.groups_read}")
-
         measured("registering the source of alleles", 4 * n, lambda: lab.add("known", lab.root / "known.vcf"))
-        measured("join of alleles", n, joined)
+        measured("join of alleles", n, lambda: join(lab, callset))
         measured("triage with it, written", n, lambda: lab.triage(callset.key))
         lab.add("genes", lab.root / "genes.bed", assembly="GRCh38")
-        measured("join of alleles and intervals", n, joined)
+        measured("join of alleles and intervals", n, lambda: join(lab, callset))
         measured("triage with both, written", n, lambda: lab.triage(callset.key))
         if shutil.which("bcftools") is None:
             print("bcftools is not installed: no peer")

@@ -180,7 +180,7 @@ def overheads(plain: asyncio.Runner, loop: asyncio.Runner, books: Books) -> None
         print(f"{'our client and the check of the answer':40}{client:>8.2f}{client - alone:>+8.2f}")
         kinds: list[tuple[str, Books]] = [("router, books in memory", MemoryBooks()), ("router, durable books", books)]
         for at, (name, kept) in enumerate(kinds):
-            p50 = loop.run(_p50_of_router(address, kept, at * 1_000_000))
+            p50 = loop.run(p50_of_router(address, kept, at * 1_000_000))
             print(f"{name:40}{p50:>8.2f}{p50 - alone:>+8.2f}")
 
 
@@ -201,7 +201,7 @@ def main() -> None:
     ledger.close()
 
 
-async def _p50_of_router(address: str, books: Books, first: int) -> float:
+async def p50_of_router(address: str, books: Books, first: int) -> float:
     """Milliseconds from one result to the next, one call at a time."""
     client = OpenAiClient("openai", api_key=KEY, address=address)
     member = Member(client, price_of("openai", client.model), concurrency=1)
