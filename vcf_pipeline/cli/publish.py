@@ -249,6 +249,7 @@ def published(
                 replace=replace,
                 uri=uri,
                 progress=show,
+                on_wait=meter.waiting,
                 now=utc_now,
                 new_id=new_id,
             )

@@ -5,6 +5,7 @@ register.py        a file → callset in the ledger; same bytes, same callset
 publish.py         a file → chunks, then the announcement
 standard_input.py  standard input → a private file while it is published
 publish_state.py   what a sender remembers of a publication, to go on after a kill
+publish_claim.py   who announces what several publish at once
 forward.py         what waits in the spool → brokers
 publish_variants.py  single variants → chunks of callsets, one a session
 announce_records.py  single variants that were sent → their announcement

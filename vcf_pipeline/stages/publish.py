@@ -1,7 +1,7 @@
 """A file → chunks on a broker, then the announcement. A sender needs no ledger and no tables.
 
 Not here: cutting and encoding (domain/stream/chunks.py); the window (adapters/broker/publisher.py); what a
-stopped publication leaves for its resume (publish_state.py).
+stopped publication leaves for its resume (publish_state.py); who of several may announce (publish_claim.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -31,6 +31,7 @@ from vcf_pipeline.domain.stream.envelope import Envelope
 from vcf_pipeline.domain.tables.digest import TableDigest
 from vcf_pipeline.domain.vcf.batch import BatchSource
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
+from vcf_pipeline.stages.publish_claim import Receipts, claimed, release
 from vcf_pipeline.stages.publish_state import PublishState
 from vcf_pipeline.stages.read_ahead import read_ahead
 
@@ -39,37 +40,6 @@ MOST_BEGINNINGS = 3
 """How often a publication begins anew because a topic with chunks of it was deleted meanwhile."""
 Progress = Callable[[int, int, int], None]
 """(bytes read, of how many, records)."""
-
-
-class Claim(Protocol):
-    """won: this publication may announce. Else published_as: what stands there; has_other_settings: read
-    otherwise.
-    """
-
-    @property
-    def won(self) -> bool: ...
-    @property
-    def published_as(self) -> str | None: ...
-    @property
-    def has_other_settings(self) -> bool: ...
-
-
-class Receipts(Protocol):
-    """What control can tell a sender that sees its ledger. Absent on a sender elsewhere."""
-
-    def published(self, key: PartitionKey) -> Announcement | None:
-        """The publication that counts. None where there is none, and where it was given up: another helps then."""
-        ...
-
-    def claim_publication(self, tenant: str, callset_id: str, publish_id: str, settings_fingerprint: str) -> Claim:
-        """The right to announce: the first one wins, and wins again when it asks again."""
-        ...
-
-    def record_announcement(self, announced: Announcement) -> str:
-        """What a sensor would do when it hears it; idempotent. From here on others are told "already
-        published".
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -113,17 +83,21 @@ def publish_callset(
     replace: bool = False,
     uri: str | None = None,
     progress: Progress | None = None,
+    on_wait: Callable[[str], None] | None = None,
     now: Callable[[], str],
     new_id: Callable[[], str],
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
 ) -> PublishReport:
     """Publish one file and announce it when its last byte is read and acknowledged.
 
     label: the file's stem where None. state_dir: the sender's own folder, for the resume of a stopped
-    publication. replace: publish again what was published with other settings. uri: by which control could
-    read it without the stream, the path where None, "" where it does not stay. now: ISO 8601, UTC. new_id:
-    UUIDv7s. Raises InputRefused (nothing is announced), UsageError (published with other settings),
-    BadTenantName, BrokerUnavailable, BrokerTimeout, TopicFull, StreamBroken. After anything but InputRefused
-    a repeat goes on where this one stopped.
+    publication. replace: publish again what was published with other settings. uri: by which control could read it
+    without the stream, the path where None, "" where it does not stay. on_wait: told who is about to announce the
+    same, while that is waited for. now: ISO 8601, UTC. new_id: UUIDv7s. clock: monotonic seconds. Raises InputRefused
+    (nothing is announced), UsageError (published with other settings), BadTenantName, BrokerUnavailable,
+    BrokerTimeout, TopicFull, StreamBroken, LeaseHeld (the other one does not announce). After anything but
+    InputRefused a repeat goes on where this one stopped.
     """
     started = time.perf_counter()
     check_tenant(tenant)
@@ -134,10 +108,8 @@ def publish_callset(
         known = receipts.published(key)
         if known is not None and not _may_publish(known, settings, replace, path):
             return _published_before(known, shown, time.perf_counter() - started)
-    waiting = coordinator.waiting(key)
-    if waiting is not None and waiting.settings_fingerprint == settings.fingerprint():
-        report = _published_before(waiting, shown, time.perf_counter() - started)
-        return replace_fields(report, broker=SPOOL, is_spooled=True)
+    if (spooled := _in_spool(coordinator, key, settings)) is not None:
+        return _spooled_before(spooled, shown, time.perf_counter() - started)
     if uri is None:
         uri = path if "://" in path else str(Path(path).absolute())
     publication = _Publication(path, uri, key, sha256, settings, coordinator, now, progress)
@@ -145,15 +117,23 @@ def publish_callset(
         _send_whole(publication, state, new_id)
         announcement = publication.announcement(shown, size_bytes, state, now())
         if receipts is not None:
-            claim = receipts.claim_publication(
-                tenant, key.callset_id, announcement.publish_id, announcement.settings_fingerprint
-            )
+            claim = claimed(receipts, announcement, on_wait=on_wait, clock=clock, pause=pause)
+            if claim.won and (spooled := _in_spool(coordinator, key, settings)) is not None:
+                release(receipts, announcement)  # another of this home had it, and no broker to announce it on
+                state.forget()
+                coordinator.discard(announcement.publish_id)
+                return _spooled_before(spooled, shown, time.perf_counter() - started)
             if not claim.won and not (replace and claim.has_other_settings):
                 state.forget()
                 coordinator.discard(announcement.publish_id)
                 known = receipts.published(key) or announcement
                 return _published_before(known, shown, time.perf_counter() - started, claim.published_as or "")
-        made = coordinator.announce(announcement, ts=_milliseconds(announcement.created_at), producer=PRODUCER)
+        made: Announcement | None = None
+        try:
+            made = coordinator.announce(announcement, ts=_milliseconds(announcement.created_at), producer=PRODUCER)
+        finally:
+            if receipts is not None and made is None:
+                release(receipts, announcement)
         if receipts is not None and made is not None:
             receipts.record_announcement(made)
         state.forget()
@@ -327,6 +307,16 @@ def _may_publish(known: Announcement, settings: ReaderSettings, replace: bool, p
         repair="Take --replace to publish it again with these.",
         code="PUBLISHED_OTHERWISE",
     )
+
+
+def _in_spool(coordinator: Coordinator, key: PartitionKey, settings: ReaderSettings) -> Announcement | None:
+    """The same, announced while no broker was left."""
+    waiting = coordinator.waiting(key)
+    return waiting if waiting is not None and waiting.settings_fingerprint == settings.fingerprint() else None
+
+
+def _spooled_before(spooled: Announcement, label: str, seconds: float) -> PublishReport:
+    return replace_fields(_published_before(spooled, label, seconds), broker=SPOOL, is_spooled=True)
 
 
 def _published_before(known: Announcement, label: str, seconds: float, published_as: str = "") -> PublishReport:

@@ -209,6 +209,7 @@ class Answer:
     won: bool
     published_as: str | None = None
     has_other_settings: bool = False
+    held_by: str | None = None
 
 
 class InMemoryReceipts:
@@ -225,6 +226,9 @@ class InMemoryReceipts:
     def claim_publication(self, tenant: str, callset_id: str, publish_id: str, settings_fingerprint: str) -> Answer:
         self.claims.append(publish_id)
         return self.answer
+
+    def release_publication(self, tenant: str, callset_id: str, publish_id: str) -> None:
+        self.claims.remove(publish_id)
 
     def record_announcement(self, announced: Announcement) -> str:
         self.known = announced

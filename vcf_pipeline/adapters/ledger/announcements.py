@@ -21,19 +21,23 @@ from vcf_pipeline.adapters.ledger.holder import Holder
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.stream.announcement import Announcement
 
+CLAIM_SECONDS = 120.0
+"""How long the claim of a holder on another host stands, which may have died: well above what announcing takes."""
 Verdict = Literal["accepted", "repeated", "superseded"]
 
 
 @dataclass(frozen=True)
 class Claim:
     """won: this publish_id may announce. Else published_as, label: what stands there; has_other_settings: that it was
-    read with other settings, so that replacing it would change something.
+    read with other settings, so that replacing it would change something. Or held_by: who may announce the same and
+    has not yet, so that nothing stands there.
     """
 
     won: bool
     published_as: str | None = None
     label: str | None = None
     has_other_settings: bool = False
+    held_by: str | None = None
 
 
 class Announcements:
@@ -113,7 +117,10 @@ class Announcements:
             return connection.execute(query).scalar_one_or_none()
 
     def claim_publication(self, tenant: str, callset_id: str, publish_id: str, settings_fingerprint: str) -> Claim:
-        """Ask to be the one who announces. A claim whose holder died before announcing goes to the next."""
+        """Ask to be the one who announces. A claim whose holder died before announcing goes to the next.
+
+        It ends when the announcement is recorded, or with `release_publication`.
+        """
         table = schema.claims
         key = PartitionKey(tenant, callset_id)
         with self.database.writing() as connection:
@@ -125,13 +132,11 @@ class Announcements:
                 return Claim(won=False, published_as=str(key), label=callset.label, has_other_settings=other)
             mine = (table.c.tenant == tenant) & (table.c.callset_id == callset_id) & (table.c.generation == generation)
             claim = connection.execute(sa.select(table).where(mine)).one_or_none()
-            if (
-                claim is not None
-                and claim.publish_id != publish_id
-                and claim.settings_fingerprint == settings_fingerprint
-                and not Holder.from_text(claim.holder).is_surely_gone()
-            ):
-                return Claim(won=False, published_as=str(key))
+            now = self.database.now(connection)
+            if claim is not None and claim.publish_id != publish_id:
+                is_rival = claim.settings_fingerprint == settings_fingerprint
+                if is_rival and not _is_free(claim, now):
+                    return Claim(won=False, held_by=str(Holder.from_text(claim.holder)))
             connection.execute(sa.delete(table).where(mine))
             connection.execute(
                 sa.insert(table).values(
@@ -141,10 +146,15 @@ class Announcements:
                     publish_id=publish_id,
                     settings_fingerprint=settings_fingerprint,
                     holder=Holder.of_this_process().to_text(),
-                    claimed_at=self.database.now(connection),
+                    claimed_at=now,
                 )
             )
         return Claim(won=True)
+
+    def release_publication(self, tenant: str, callset_id: str, publish_id: str) -> None:
+        """What was claimed is not announced after all: whoever waits for it may."""
+        with self.database.writing() as connection:
+            _end_claim(connection, PartitionKey(tenant, callset_id), publish_id)
 
     def _standing(self, connection: sa.Connection, callset: Callset) -> Announcement | None:
         return None if callset.is_given_up else self._accepted(connection, callset.key, callset.generation)
@@ -160,6 +170,11 @@ class Announcements:
             )
         ).scalar_one_or_none()
         return None if body is None else Announcement.from_dict(json.loads(body))
+
+
+def _is_free(claim: sa.Row[tuple[object, ...]], now: float) -> bool:
+    holder = Holder.from_text(claim.holder)
+    return holder.is_surely_gone() or (not holder.is_here and now - claim.claimed_at > CLAIM_SECONDS)
 
 
 def _end_claim(connection: sa.Connection, key: PartitionKey, publish_id: str) -> None:

@@ -36,9 +36,13 @@ class Holder:
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {time.strftime('%H:%M:%S', time.localtime(self.started))}"
 
+    @property
+    def is_here(self) -> bool:
+        return self.host == socket.gethostname()
+
     def is_surely_gone(self) -> bool:
         """True when it ran on this host and has ended; False when nobody here can know."""
-        if self.host != socket.gethostname():
+        if not self.is_here:
             return False
         if self.boot_id != _boot_id():
             return True

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from vcf_pipeline.adapters.ledger import schema
+from vcf_pipeline.adapters.ledger.announcements import CLAIM_SECONDS
+from vcf_pipeline.adapters.ledger.holder import Holder
 from vcf_pipeline.adapters.ledger.ledger import Ledger, open_ledger
 from vcf_pipeline.domain.errors import Superseded
 from vcf_pipeline.domain.stream.run_plan import LIMITS
@@ -164,7 +169,37 @@ def test_of_two_publishers_at_once_the_second_is_told_who_has_it(ledger: Ledger)
     assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p1", "f" * 16).won
     assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p1", "f" * 16).won
     lost = ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16)
-    assert (lost.won, lost.published_as) == (False, str(KEY))
+    assert (lost.won, lost.published_as) == (False, None)
+    assert lost.held_by is not None
+    assert f"process {os.getpid()} on" in lost.held_by
+    ledger.record_announcement(announced("p1"))
+    told = ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16)
+    assert (told.won, told.published_as, told.held_by) == (False, str(KEY), None)
+
+
+def test_a_claim_that_was_given_back_goes_to_the_next_and_nobody_gives_back_another_ones(ledger: Ledger) -> None:
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p1", "f" * 16).won
+    ledger.release_publication(KEY.tenant, KEY.callset_id, "p2")
+    assert not ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16).won
+    ledger.release_publication(KEY.tenant, KEY.callset_id, "p1")
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16).won
+
+
+def test_a_claim_from_another_host_whose_holder_may_be_dead_stands_for_a_while(ledger: Ledger) -> None:
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p1", "f" * 16).won
+
+    def change(host: str, seconds: float) -> None:
+        holder = replace(Holder.of_this_process(), host=host).to_text()
+        with ledger.database.writing() as connection:
+            at = ledger.database.now(connection) - seconds
+            connection.execute(sa.update(schema.claims).values(holder=holder, claimed_at=at))
+
+    change("elsewhere", CLAIM_SECONDS - 60)
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16).held_by is not None
+    change(Holder.of_this_process().host, CLAIM_SECONDS + 1)  # seen to live
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16).held_by is not None
+    change("elsewhere", CLAIM_SECONDS + 1)
+    assert ledger.claim_publication(KEY.tenant, KEY.callset_id, "p2", "f" * 16).won
 
 
 def test_after_the_announcement_nobody_publishes_it_again_and_other_settings_are_told(ledger: Ledger) -> None:
