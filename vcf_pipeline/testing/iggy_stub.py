@@ -42,8 +42,9 @@ class IggyStub:
         self.requests: list[int] = []
         """Operations that came, in order; of those that only ask, their codes."""
         self._lock = threading.Lock()
-        self.thawed = threading.Event()
+        self.thawed, self._takes = threading.Event(), threading.Event()
         self.thawed.set()
+        self._takes.set()
         self._faults: list[tuple[int, str]] = []
         self._connections: set[socket.socket] = set()
         self._listener: socket.socket | None = None
@@ -92,6 +93,7 @@ class IggyStub:
         http.shutdown()
         http.server_close()
         self.thawed.set()
+        self._takes.set()
         self.state.lose_what_is_not_durable()
 
     def restart(self) -> None:
@@ -112,6 +114,15 @@ class IggyStub:
             yield
         finally:
             self.thawed.set()
+
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        """It answers pings and takes no message; what was sent meanwhile lands when it goes on."""
+        self._takes.clear()
+        try:
+            yield
+        finally:
+            self._takes.set()
 
     # ---- faults
 
@@ -162,6 +173,8 @@ class IggyStub:
                 if request.operation == wire.REGISTER and self.protocol == (0, 0, 0):
                     break  # of before this protocol: the frame means nothing to it
                 asked = request.code if request.operation == wire.QUERY else request.operation
+                if asked == wire.SEND:
+                    self._takes.wait()
                 self.requests.append(asked)
                 fault = self._fault(asked)
                 answer = self._answer(request, int(fault) if fault.isdigit() else 0)

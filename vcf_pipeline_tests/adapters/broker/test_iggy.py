@@ -22,6 +22,7 @@ from vcf_pipeline.testing import iggy_wire as wire
 from vcf_pipeline.testing.iggy_stub import PASSWORD, TOKEN, USER, IggyStub
 from vcf_pipeline_tests.adapters.broker.contract import MUCH, BrokerContract, Opened, bodies_of
 from vcf_pipeline_tests.adapters.broker.iggy_traps import TOPIC, IggyTraps
+from vcf_pipeline_tests.programs import wait_until
 
 Make = Callable[..., IggyBroker]
 
@@ -112,6 +113,16 @@ class TestAnswersThatDoNotCome:
         assert "may have landed" in raised.value.message
         assert bodies_of(broker) == [b"a"]
         assert list(broker.append(TOPIC, 0, [b"b"])) == [1]
+
+    def test_a_stalled_server_is_well_and_takes_what_was_sent_when_it_goes_on(self, stub: IggyStub, make: Make) -> None:
+        broker = make(call_timeout_s=0.3)
+        broker.ensure_topics([TOPIC])
+        with stub.stalled():
+            with pytest.raises(BrokerTimeout):
+                broker.append(TOPIC, 0, [b"a"])
+            assert broker.health().is_healthy
+            assert bodies_of(broker) == []
+        wait_until(lambda: bodies_of(broker) == [b"a"], "what was sent to the stalled one")
 
     def test_a_cut_connection_is_made_anew(self, stub: IggyStub, broker: IggyBroker) -> None:
         broker.append(TOPIC, 0, [b"a"])
