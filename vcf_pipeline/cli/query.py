@@ -86,7 +86,7 @@ def variants(
     with Control(call.settings()) as control:
         result = asked(control, **options)
         labels = _labels(control, result.frame)
-        stale = _stale(control, result.frame, callset)
+        stale = stale_lines(control, _looked_at(control, result.frame, callset))
     frame = readable(result.frame)
     if call.json:
         write_out([frame.write_ndjson()])
@@ -142,26 +142,19 @@ def _labels(control: Control, frame: pl.DataFrame) -> dict[str, str]:
     return {c.callset_id: c.label for c in control.ledger.callsets(control.settings.tenant)}
 
 
-def _stale(control: Control, frame: pl.DataFrame, named: str | None) -> list[str]:
-    """A line for each callset whose tiers are not those of now: of the rows, of the one that was named; where no row
-    was found, of the first that there are.
-    """
+def stale_lines(control: Control, callset_ids: Iterable[str]) -> list[str]:
+    """For stderr: a line for each of the callsets whose tiers are not those of now, the first of them."""
     from vcf_pipeline.stages.stale_triage import stale_callsets
 
     tenant = control.settings.tenant
-    labels = {one.callset_id: one.label for one in control.ledger.callsets(tenant) if one.state != "forgotten"}
-    looked_at = frame["callset_id"].unique(maintain_order=True).to_list()
-    if named is not None:
-        looked_at = [control.ledger.resolve(tenant, named).callset_id]
-    elif not looked_at:
-        looked_at = list(labels)[:MOST_LOOKED_AT]
     found = stale_callsets(
         tenant,
-        looked_at,
+        dict.fromkeys(callset_ids),
         ledger=control.ledger,
         tables=control.tables,
         thresholds=control.settings.triage.to_thresholds(),
     )
+    labels = {one.callset_id: one.label for one in control.ledger.callsets(tenant)} if found else {}
     lines = [
         f"out of date: {printable(labels.get(callset_id, callset_id))} ({tenant}/{callset_id}), {printable(stale)}; "
         "run it again"
@@ -169,6 +162,17 @@ def _stale(control: Control, frame: pl.DataFrame, named: str | None) -> list[str
     ]
     rest = len(lines) - MOST_STALE_SHOWN
     return lines if rest <= 0 else [*lines[:MOST_STALE_SHOWN], f"and {rest:,} more callsets are out of date"]
+
+
+def _looked_at(control: Control, frame: pl.DataFrame, named: str | None) -> list[str]:
+    """The callsets that an answer rests on: the one that was named, those of the rows; without rows the first ones."""
+    tenant = control.settings.tenant
+    if named is not None:
+        return [control.ledger.resolve(tenant, named).callset_id]
+    if frame.height:
+        return frame["callset_id"].unique(maintain_order=True).to_list()
+    present = [one.callset_id for one in control.ledger.callsets(tenant) if one.state != "forgotten"]
+    return present[:MOST_LOOKED_AT]
 
 
 def _variant_lines(frame: pl.DataFrame, labels: dict[str, str]) -> Iterable[str]:
@@ -236,7 +240,9 @@ def graph(
             store=control.kuzu,
             max_rows=limit,
         )
-    columns, rows = result.answer.columns, result.answer.rows
+        columns, rows = result.answer.columns, result.answer.rows
+        at = columns.index("callset_id") if "callset_id" in columns else None
+        stale = [] if at is None else stale_lines(control, [str(row[at]) for row in rows])
     if call.json:
         for row in rows:
             call.emit(dict(zip(columns, row, strict=True)))
@@ -247,6 +253,8 @@ def graph(
     if result.linked:
         labels = ", ".join(printable(label) for label in result.linked)
         stderr_line(f"of these callsets the graph holds the linked alleles only: {labels}")
+    for line in stale:
+        stderr_line(line)
     return 0
 
 

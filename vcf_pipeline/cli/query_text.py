@@ -48,7 +48,10 @@ def text(
     with Control(call.settings()) as control:
         result = query_text(_joined(words), _where(control, callset, tier, limit))
         _print(call, control, result, csv=csv)
+        stale = _stale(control, result)
     _notes(result, call)
+    for line in stale:
+        stderr_line(line)
     return 0
 
 
@@ -69,10 +72,13 @@ def similar(
         embedder = control.embedder(control.settings.tenant)
         result = query_similar(" ".join(words), _where(control, callset, tier, limit), embedder)
         _print(call, control, result, csv=csv)
+        stale = _stale(control, result)
     shown = result.frame.height
     kind = "words and spelling alone, not meaning" if embedder.is_lexical else "an embedding model"
     stderr_line(f"{shown:,} nearest. Likeness by {printable(embedder.name)}: {kind}. A tier is {TRIAGE_NOTE}.")
     _late_notes(result)
+    for line in stale:
+        stderr_line(line)
     return 0
 
 
@@ -115,6 +121,13 @@ def _print(call: Call, control: Control, result: TextResult, *, csv: bool) -> No
         call.emit({}, _lines(found, labels, _SHOWN))
         if named is not None and named.height:
             call.emit({}, ["", "without an explanation:", *_lines(named, labels, _UNEXPLAINED)])
+
+
+def _stale(control: Control, result: TextResult) -> list[str]:
+    from vcf_pipeline.cli.query import stale_lines
+
+    frames = [frame for frame in (result.frame, result.unexplained) if frame is not None and frame.height]
+    return stale_lines(control, [callset_id for frame in frames for callset_id in frame["callset_id"]])
 
 
 def _lines(frame: pl.DataFrame, labels: dict[str, str], shown: Sequence[str]) -> Iterable[str]:

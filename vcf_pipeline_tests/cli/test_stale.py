@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from vcf_pipeline.adapters.stores.kuzu_graph import KuzuGraph
 from vcf_pipeline.adapters.stores.lancedb_variants import LanceVariants
-from vcf_pipeline.stages.load import load_lancedb
+from vcf_pipeline.stages.load import load_kuzu, load_lancedb
 from vcf_pipeline_tests.stages.lab import Lab, claim
 from vcf_pipeline_tests.vcf_text import record
 
@@ -53,6 +54,23 @@ def test_query_variants_hints_on_stderr_and_answers_as_before(cli, lab):
     assert all("judged before clinvar changed" in done.err for done in after)
     # what the next triage will put there is not found yet: said as well where no row came
     assert "out of date: patient" in cli("query", "variants", "--tier", "4").err
+
+
+def test_queries_of_words_and_of_the_graph_hint_likewise(cli, lab):
+    questions = (["text", "1-5-C-T"], ["graph", "--cypher", "MATCH (c:Callset) RETURN c.key AS callset_id"])
+    (callset,) = lab.ledger.callsets("default")
+    load_kuzu(
+        key=callset.key,
+        tables=lab.tables,
+        ledger=lab.ledger,
+        store=KuzuGraph(lab.root / "data", buffer_pool_bytes=64 << 20),
+    )
+    before = [cli("query", *words) for words in questions]
+    assert not any("out of date" in done.err for done in before)
+    update(lab)
+    after = [cli("query", *words) for words in questions]
+    assert [done.out for done in after] == [done.out for done in before]
+    assert all("out of date: patient (default/" in done.err for done in after)
 
 
 def test_report(cli, lab, tmp_path):
