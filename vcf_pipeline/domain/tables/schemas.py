@@ -107,7 +107,7 @@ TRIAGED: dict[str, pl.DataType | type[pl.DataType]] = {
     "stars": pl.Int8,  # ClinVar review stars 0–4; null: no claim, or how it was reviewed is not told
     "conditions": pl.List(pl.String),
     "gene": pl.String,  # symbol; of the file's own annotation, else of a registered gene model
-    "consequence": pl.String,  # worst term, Sequence Ontology; of the file, else computed from a gene model
+    "consequence": pl.String,  # worst term, Sequence Ontology; of the file, else of a gene model, else ClinVar's
     "impact": pl.String,  # HIGH MODERATE LOW MODIFIER, of that consequence
     # source: INFO, annotation, file, or a registered source's name; version: that source's, null for the file's own
     "evidence": pl.List(pl.Struct({"key": pl.String, "value": pl.String, "source": pl.String, "version": pl.String})),
