@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from vcf_pipeline.adapters.objects import make_private_dir
 from vcf_pipeline.domain.annotation.prices import price_of
-from vcf_pipeline.domain.errors import BadSetting, PipelineError, UnknownPrice
+from vcf_pipeline.domain.errors import BadAnswer, BadSetting, PipelineError, UnknownPrice
 from vcf_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -390,6 +390,10 @@ class Control(Sender):
         from vcf_pipeline.stages.explain_variant import Known
 
         tenant = self.settings.tenant
+
+        def dead_letter(body: bytes, origin: str, reason: str) -> None:
+            self.coordinator.dead_letter(body, origin=origin, reason=reason, code=BadAnswer.code, tenant=tenant)
+
         return Known(
             tenant=tenant,
             ledger=self.ledger,
@@ -399,6 +403,7 @@ class Control(Sender):
             thresholds=self.settings.triage.to_thresholds(),
             explainer=self.explainer,
             presets={source.name: source.preset for source in self.ledger.sources(tenant)},
+            dead_letter=dead_letter,
         )
 
     @cached_property

@@ -455,24 +455,30 @@ class _Run:
         return [row | earlier.get(row["row_id"], {}) for row in rows]
 
     def _bury(self, rejected: Rejected, brief: Brief) -> None:
-        """A rejected answer is set aside for a person to look at. It is text: nothing of it is carried out."""
+        """A rejected answer is set aside for a person to look at."""
         if self._dead_letter is None:
             return
-        letter = {
-            "subject": brief.subject,
-            "provider": rejected.provider,
-            "model": rejected.model,
-            "brief": json.loads(brief.to_json()),
-            "answer": rejected.text[:_KEPT_OF_BAD],
-            "problems": [problem[:300] for problem in rejected.problems[:20]],
-        }
-        body = json.dumps(letter, ensure_ascii=True, sort_keys=True).encode()
-        reason = f"{rejected.provider}: {'; '.join(letter['problems']) or BadAnswer.code}"[:1000]
+        body, reason = letter_of(rejected, brief)
         try:
             self._dead_letter(body, f"{ASSET} of {self._key}", reason)
         except PipelineError as problem:
             log.warning("no dead letter of a rejected answer of %s: %s", self._key, problem)
             self._dead_letter = None  # a broker that is gone is not waited for once per answer
+
+
+def letter_of(rejected: Rejected, brief: Brief) -> tuple[bytes, str]:
+    """(body, reason) of a dead letter. What was answered is text: nothing of it is carried out."""
+    problems = [problem[:300] for problem in rejected.problems[:20]]
+    letter = {
+        "subject": brief.subject,
+        "provider": rejected.provider,
+        "model": rejected.model,
+        "brief": json.loads(brief.to_json()),
+        "answer": rejected.text[:_KEPT_OF_BAD],
+        "problems": problems,
+    }
+    reason = f"{rejected.provider}: {'; '.join(problems) or BadAnswer.code}"[:1000]
+    return json.dumps(letter, ensure_ascii=True, sort_keys=True).encode(), reason
 
 
 def annotation_row(

@@ -6,6 +6,7 @@ rules (domain/triage), what may leave the house (domain/annotation/brief.py).
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.annotation.brief import ASSEMBLIES, Brief, brief_of
 from vcf_pipeline.domain.annotation.explained import Explained, Given
 from vcf_pipeline.domain.annotation.sentences import RULES_VERSION, summarise
-from vcf_pipeline.domain.errors import UsageError
+from vcf_pipeline.domain.errors import PipelineError, UsageError
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.query import Condition
 from vcf_pipeline.domain.sources.accessions import accession_keys, bare_key
@@ -32,13 +33,14 @@ from vcf_pipeline.domain.vcf.assembly import recognise_assembly
 from vcf_pipeline.domain.vcf.batch import BlockParser
 from vcf_pipeline.domain.vcf.header import parse_header
 from vcf_pipeline.domain.vcf.reader_settings import ReaderSettings
-from vcf_pipeline.stages.annotate import NO_FACTS, RULES, Explainer
+from vcf_pipeline.stages.annotate import NO_FACTS, RULES, DeadLetter, Explainer, letter_of
 from vcf_pipeline.stages.joined_sources import Registered, last_column, usable
 from vcf_pipeline.stages.query import settled_variants
 from vcf_pipeline.stages.sources import keys_of_rsid
 from vcf_pipeline.stages.stale_triage import Stale, judged_now, stale_triage
 from vcf_pipeline.stages.triage import hears_claims, triage_alleles
 
+log = logging.getLogger(__name__)
 MOST_ALLELES = 10
 MOST_CALLSETS = 20
 SOURCES = "sources"
@@ -106,7 +108,7 @@ class VariantAnswer:
 
 @dataclass(frozen=True)
 class Known:
-    """Everything that is asked. presets: a source's name → its preset."""
+    """Everything that is asked. presets: a source's name → its preset. dead_letter: takes each rejected answer."""
 
     tenant: str
     ledger: Ledger
@@ -116,6 +118,7 @@ class Known:
     thresholds: TriageThresholds
     explainer: Explainer
     presets: Mapping[str, str] = field(default_factory=dict)
+    dead_letter: DeadLetter | None = None
 
 
 def explain_variant(text: str, *, known: Known, assembly: str | None = None) -> list[VariantAnswer]:
@@ -250,7 +253,21 @@ def _explained(brief: Brief, chosen: View, known: Known) -> Explained | None:
         given = () if answer is None else (Given(answer, RULES, RULES, RULES_VERSION),)
         return Explained(brief.subject, "annotated" if given else "skipped", "" if given else NO_FACTS, given)
     told = known.explainer.explain(known.tenant, chosen.callset_id or "", [Task(brief, chosen.tier)], correlation_id="")
-    return next(iter(told), None)
+    explained = next(iter(told), None)
+    _bury(explained, brief, known)
+    return explained
+
+
+def _bury(explained: Explained | None, brief: Brief, known: Known) -> None:
+    """What was paid for and is of no use is set aside; a broker that is gone takes no answer away."""
+    if explained is None or known.dead_letter is None:
+        return
+    for rejected in explained.rejected:
+        body, reason = letter_of(rejected, brief)
+        try:
+            known.dead_letter(body, f"annotate {brief.variant_key}", reason)
+        except PipelineError as problem:
+            log.warning("no dead letter of a rejected answer about %s: %s", brief.variant_key, problem)
 
 
 def _judged(row: Mapping[str, Any], known: Known) -> tuple[dict[str, Any] | None, dict[str, Any] | None, Stale | None]:

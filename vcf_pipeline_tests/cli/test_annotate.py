@@ -57,6 +57,17 @@ def test_what_a_model_was_paid_is_said_once(cli, lab, monkeypatch):
     assert "USD" not in again
 
 
+def test_a_lie_about_one_variant_becomes_a_dead_letter(cli, lab, monkeypatch):
+    with FakeProviders() as fake:
+        for name, value in fake.settings("openai").items():
+            monkeypatch.setenv(name, value)
+        fake.script("openai", always=Act(lie="citation"))
+        assert "by rules" in cli("annotate", "1-5-C-T").out
+    (letter,) = cli("dlq", "list", "--reason", "BAD_ANSWER", "--json").records
+    assert (letter["tenant"], letter["origin"]) == ("default", "annotate 1-5-C-T")
+    assert letter["reason"].startswith("openai: ")
+
+
 def test_what_is_unknown_is_said_and_is_no_failure(cli, lab):
     done = cli("annotate", "1-6-C-T")
     assert (done.code, "Unknown is not benign" in done.out) == (0, True)

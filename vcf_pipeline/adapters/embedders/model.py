@@ -135,10 +135,13 @@ class ModelEmbedder:
             if grant is Grant.GRANTED:
                 return reserve.call_id
             if grant is Grant.SPENT:
+                budget = terms.bounds.budget_microusd
                 raise BudgetSpent(
                     where=f"{self.name}, tenant {terms.tenant}",
-                    expected=f"{reserve.worst_microusd:,} micro-USD of today's budget",
-                    got=f"less of {terms.bounds.budget_microusd:,}",
+                    expected=f"{reserve.worst_microusd:,} micro-USD of today's budget"
+                    if budget
+                    else "a budget above 0",
+                    got=f"less of {budget:,}" if budget else "0, with which no model is asked",
                     repair="Raise VCF_PIPELINE_AI__BUDGET_USD_PER_DAY, or set VCF_PIPELINE_EMBEDDER__NAME=hashing.",
                     provider=self._vendor,
                 )

@@ -53,9 +53,12 @@ def test_each_text_has_its_vector_and_each_call_is_in_the_books(fake: FakeProvid
         assert SUBJECT == "embedding"
 
 
-def test_no_call_is_made_beyond_the_budget(fake: FakeProviders, tmp_path: Path) -> None:
-    with control(fake, tmp_path, AI__BUDGET_USD_PER_DAY=0) as made, pytest.raises(BudgetSpent):
-        made.embedder(TENANT).embed(["text"])
+@pytest.mark.parametrize(("name", "budget"), [("openai", "0.000001"), ("openai", "0"), ("ollama", "0")])
+def test_no_call_is_made_beyond_the_budget(fake: FakeProviders, tmp_path: Path, name: str, budget: str) -> None:
+    text = "text " * 100
+    with control(fake, tmp_path, name, AI__BUDGET_USD_PER_DAY=budget) as made, pytest.raises(BudgetSpent) as caught:
+        made.embedder(TENANT).embed([text])
+    assert ("a budget above 0" in str(caught.value)) == (budget == "0")
     assert fake.calls() == []
 
 
