@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from vcf_pipeline.adapters.tables import Tables
 from vcf_pipeline.domain.errors import PermanentError, PipelineError, StoreUnavailable, Superseded
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.digest import TableDigest
+from vcf_pipeline_tests.programs import children
 
 KEY = PartitionKey("default", "0123456789abcdef")
 WHERE = (KEY.tenant, KEY.callset_id, "parsed_variants")
@@ -227,8 +227,7 @@ def _write_and_die(root: Path, moment: str) -> None:
 def test_a_writer_killed_at_any_moment_leaves_the_old_table_or_the_new_one(tmp_path: Path, moment: str) -> None:
     tables = Tables(tmp_path)
     put(tables, rows(0, 2))
-    # spawned, not forked: polars' threads do not survive a fork
-    child = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(tmp_path, moment))
+    child = children().Process(target=_write_and_die, args=(tmp_path, moment))
     child.start()
     child.join(60)
     assert child.exitcode == -signal.SIGKILL

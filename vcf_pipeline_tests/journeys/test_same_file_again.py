@@ -40,13 +40,13 @@ class Tenant:
 
 
 def test_published_three_times_and_as_a_copy_it_is_one_callset_until_it_is_forgotten(
-    daemon: Running, clinvar: Path, tmp_path: Path
+    daemon: Running, trio: Path, tmp_path: Path
 ):
     tenant = Tenant(daemon, "again")
     copy = tmp_path / "another-name.vcf.gz"
-    shutil.copyfile(clinvar, copy)
-    first = tenant("publish", clinvar).records[0]
-    repeats = tenant("publish", clinvar, clinvar, copy).records
+    shutil.copyfile(trio, copy)
+    first = tenant("publish", trio).records[0]
+    repeats = tenant("publish", trio, trio, copy).records
     assert first["already_published"] is False
     assert len(repeats) == 3
     for record in repeats:

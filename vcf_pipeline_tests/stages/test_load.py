@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -21,9 +20,8 @@ from vcf_pipeline.stages.load import LoadReport, is_load_of, load_kuzu, unload_k
 from vcf_pipeline.stages.query import ask_graph, query_variants
 from vcf_pipeline_tests.adapters.stores.test_kuzu_graph import contents
 from vcf_pipeline_tests.made_tables import made_triaged, made_variants
+from vcf_pipeline_tests.programs import children
 from vcf_pipeline_tests.stages.made_control import TENANT, MadeControl, load_until_it_dies
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -246,7 +244,7 @@ def test_a_reader_beside_loads_that_are_killed_sees_whole_loads_only(
     with Watcher(lambda: look(control)) as watcher:
         for n_records, moment in enumerate(moments, start=30):
             control.put("a", n_records)
-            child = SPAWN.Process(target=load_until_it_dies, args=(tmp_path, store, "a", moment))
+            child = children().Process(target=load_until_it_dies, args=(tmp_path, store, "a", moment))
             child.start()
             child.join(60)
             assert child.exitcode == -signal.SIGKILL
@@ -304,7 +302,7 @@ def _load_both(root: Path, digit: str) -> None:
 def test_callsets_that_are_loaded_at_once_by_several_processes_all_arrive(control: MadeControl, tmp_path: Path) -> None:
     for number, digit in enumerate("ab"):
         control.put(digit, 20, first_pos=1000 + 1000 * number)
-    loaders = [SPAWN.Process(target=_load_both, args=(tmp_path, digit)) for digit in "aba"]
+    loaders = [children().Process(target=_load_both, args=(tmp_path, digit)) for digit in "aba"]
     for loader in loaders:
         loader.start()
     for loader in loaders:

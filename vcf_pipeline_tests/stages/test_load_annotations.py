@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,9 +32,8 @@ from vcf_pipeline.stages.load_annotations import (
 )
 from vcf_pipeline.stages.query import ask_graph
 from vcf_pipeline_tests.adapters.stores.test_kuzu_graph import contents
+from vcf_pipeline_tests.programs import children
 from vcf_pipeline_tests.stages.made_control import TENANT, MadeControl, die
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 class Counting(HashingEmbedder):
@@ -334,7 +332,7 @@ def test_killed_and_tried_again_it_is_as_if_nothing_had_been(control: MadeContro
     load_search(control, key)
     load_graph(control, key)
     control.explain(key, word="lately")
-    child = SPAWN.Process(target=load_until_it_dies, args=(control.root, store, moment))
+    child = children().Process(target=load_until_it_dies, args=(control.root, store, moment))
     child.start()
     child.join(timeout=240)
     assert child.exitcode == -signal.SIGKILL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -23,10 +22,9 @@ from vcf_pipeline.domain.errors import (
     UsageError,
 )
 from vcf_pipeline.stages.sources import SourceRequest, add_source, effects_of, keys_of_rsid, remove_source
+from vcf_pipeline_tests.programs import children
 from vcf_pipeline_tests.stages.lab import ONE_STAR, TENANT, TWO_STARS, Lab, claim
 from vcf_pipeline_tests.vcf_text import bgzf, header_text, record
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -328,7 +326,7 @@ def test_an_update_that_is_killed_leaves_one_whole_version_and_can_be_repeated(l
     lab.add("clinvar", lab.clinvar("a.vcf", record("T", claim("Benign"), pos=5, ref="C")))
     before = lab.ledger.source(TENANT, "clinvar")
     newer = lab.clinvar("b.vcf", *(record("T", claim("Pathogenic"), pos=at, ref="C") for at in (5, 6)))
-    child = SPAWN.Process(target=update_until_it_dies, args=(lab.root, str(newer), moment))
+    child = children().Process(target=update_until_it_dies, args=(lab.root, str(newer), moment))
     child.start()
     child.join(60)
     assert child.exitcode == -signal.SIGKILL

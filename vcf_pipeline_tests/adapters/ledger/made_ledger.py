@@ -12,6 +12,7 @@ from vcf_pipeline.adapters.ledger.ledger import Ledger
 from vcf_pipeline.domain.identity import PartitionKey, announcement_id
 from vcf_pipeline.domain.stream.announcement import Announcement, Segment
 from vcf_pipeline.domain.stream.topics import variants_topic
+from vcf_pipeline_tests.programs import children
 
 KEY = PartitionKey("default", "0123456789abcdef")
 
@@ -62,6 +63,6 @@ def announced(publish_id: str = "p1", fingerprint: str = "f" * 16, key: Partitio
 
 def in_another_process(work: Callable[..., None], *arguments: Any) -> multiprocessing.process.BaseProcess:
     """Started afresh: an engine must not cross a fork."""
-    child = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    child = children().Process(target=work, args=arguments)
     child.start()
     return child

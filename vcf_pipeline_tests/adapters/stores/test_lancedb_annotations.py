@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +14,7 @@ from vcf_pipeline.domain.projections.annotation_rows import ANNOTATION_ROWS, ann
 from vcf_pipeline.domain.text_query import phrases
 from vcf_pipeline_tests.made_annotations import made_answers
 from vcf_pipeline_tests.made_tables import cut, made_triaged, made_variants
+from vcf_pipeline_tests.programs import children
 
 A, B = "a" * 16, "b" * 16
 TABLE = table_name("hashing-1", 384)
@@ -148,13 +148,12 @@ def put_in_a_child(root: Path, callset_id: str, times: int) -> None:
 
 def test_writers_at_once_double_no_row(tmp_path: Path) -> None:
     """Two of the same callset and one of another, from the first moment of the table on."""
-    context = multiprocessing.get_context("spawn")
-    children = [context.Process(target=put_in_a_child, args=(tmp_path, callset, 2)) for callset in (A, A, B)]
-    for child in children:
+    writers = [children().Process(target=put_in_a_child, args=(tmp_path, callset, 2)) for callset in (A, A, B)]
+    for child in writers:
         child.start()
-    for child in children:
+    for child in writers:
         child.join(timeout=240)
-    assert [child.exitcode for child in children] == [0, 0, 0]
+    assert [child.exitcode for child in writers] == [0, 0, 0]
     store = LanceAnnotations(tmp_path)
     for callset in (A, B):
         hits = store.find_words(TENANT, TABLE, phrases("known"), [callset], all_of=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from vcf_pipeline.domain.errors import BadTenantName, PermanentError, StoreUnava
 from vcf_pipeline.domain.projections.search_rows import SEARCH_ROWS, search_rows
 from vcf_pipeline.domain.query import Condition, VariantQuery
 from vcf_pipeline_tests.made_tables import cut, made_triaged, made_variants
+from vcf_pipeline_tests.programs import children
 
 CALLSET = "0123456789abcdef"
 
@@ -152,8 +152,7 @@ def _load_and_replace(root: Path, name: str) -> None:
 
 
 def test_writers_in_several_processes_make_one_table_and_lose_nothing(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=_load_and_replace, args=(tmp_path, name)) for name in "abc"]
+    writers = [children().Process(target=_load_and_replace, args=(tmp_path, name)) for name in "abc"]
     for writer in writers:
         writer.start()
     for writer in writers:
