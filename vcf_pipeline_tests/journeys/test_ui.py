@@ -58,7 +58,7 @@ SHOWN = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ui(daemon: Running) -> Iterator[str]:
     """The address of a web server over the daemon's home, on loopback."""
     with socket.socket() as free:

@@ -45,7 +45,8 @@ class _Pending:
     def note(self, index: int, problem: KafkaError | None, message: Message[Any, Any]) -> None:
         with self._lock:
             if problem is None:
-                self.offsets[index] = message.offset() or 0
+                offset = message.offset()
+                self.offsets[index] = -1 if offset is None else offset
                 self.moved_at = time.monotonic()
             elif self.problem is None:
                 self.problem = problem
@@ -69,13 +70,15 @@ class Sender:
     def __init__(self, clients: Clients, topics: Topics, *, silence_s: float, delivery_s: float) -> None:
         self._clients, self._topics = clients, topics
         self._silence_s, self._delivery_s = silence_s, delivery_s
+        self._last: dict[tuple[str, str, int], int] = {}
 
     def send(self, topic: Topic, partition: int, known: KnownTopic, bodies: Sequence[bytes]) -> list[int]:
         """Every offset. Raises BrokerUnavailable before anything was sent, else BrokerTimeout; TopicMissing,
         MessageTooLarge.
         """
         producer = self._clients.producer()
-        started = time.monotonic()
+        log = (known.name, known.incarnation, partition)
+        started, last = time.monotonic(), self._last.get(log, -1)
         pending = _Pending(len(bodies), self._clients.own().serving)
         ping = _Ping(self._clients, partial(self._topics.ask_end, topic=topic, partition=partition))
         self._queue(producer, pending, ping, started, topic, known.name, partition, bodies)
@@ -86,6 +89,13 @@ class Sender:
                 break
         if pending.problem is not None or not pending.is_done.is_set():
             raise self._told(producer, topic, partition, pending.problem)
+        if min(pending.offsets) <= last:
+            # A repeat that the broker recognises is acknowledged without its offset: nobody knows where it lies, and an
+            # announcement would name other messages.
+            self._last.pop(log, None)
+            what = f"an acknowledgement with offset {min(pending.offsets)} after {last}"
+            raise timed_out(self._topics.where(topic, partition), what, is_sent=True)
+        self._last[log] = max(self._last.get(log, -1), *pending.offsets)
         return pending.offsets
 
     def _queue(

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from vcf_pipeline.adapters.broker import kafka_clients
+from vcf_pipeline.adapters.broker import kafka_clients, kafka_sending
 from vcf_pipeline.adapters.broker.kafka import KafkaBroker, KafkaOptions
 from vcf_pipeline.adapters.broker.kafka_errors import mapped
 from vcf_pipeline.adapters.broker.kafka_topology import not_durable
@@ -388,3 +388,33 @@ def test_settings_that_could_lose_an_acknowledged_message_are_named(
 ):
     told = not_durable(config, replication)
     assert (says in told) if says else told == ""
+
+
+class Acknowledged:
+    """A report of librdkafka's. offset None: it was not told one."""
+
+    def __init__(self, offset: int | None) -> None:
+        self._offset = offset
+
+    def offset(self) -> int | None:
+        return self._offset
+
+
+def test_an_acknowledgement_without_its_offset_is_unknown_and_the_repeat_is_found(
+    broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+):
+    broker.append(TOPIC, 0, [b"a"])
+    note = kafka_sending._Pending.note
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            kafka_sending._Pending, "note", lambda one, index, problem, _: note(one, index, problem, Acknowledged(None))
+        )
+        with pytest.raises(BrokerTimeout, match="offset -1 after 0"):
+            broker.append(TOPIC, 0, [b"b"])
+    assert list(broker.append(TOPIC, 0, [b"b"])) == [2]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            kafka_sending._Pending, "note", lambda one, index, problem, _: note(one, index, problem, Acknowledged(0))
+        )
+        with pytest.raises(BrokerTimeout, match="offset 0 after 2"):
+            broker.append(TOPIC, 0, [b"c"])
