@@ -34,8 +34,8 @@ demo: setup ## real VCFs by stream and by batch, equal results, and what is in t
 	@$(BIN)/vcf-pipeline demo
 
 test: setup ## checks, and every quick test
-	@$(MAKE) --no-print-directory looks
-	@$(MAKE) --no-print-directory -j 2 types suite
+	@$(MAKE) --no-print-directory -j 2 types looks
+	@$(MAKE) --no-print-directory suite
 
 check: looks types ## ruff, mypy, the direction of imports, the rules of the house
 
@@ -44,6 +44,7 @@ looks: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q vcf_pipeline_tests/test_house.py
+	$(BIN)/pytest -qq --collect-only >/dev/null # once, before several workers do it at a time
 
 types: setup
 	$(BIN)/mypy

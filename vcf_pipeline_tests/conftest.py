@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -51,6 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = _group(item)
         places[item] = first.setdefault(group, place) if group in (DAEMON, REAL_BROKERS) else place
     items.sort(key=lambda item: places[item])
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays to the end: looking through all of it for garbage again and again is a
+    twentieth of the time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _group(item: pytest.Item) -> str:

@@ -23,8 +23,14 @@ from vcf_pipeline.domain.stream.envelope import MAX_ID
 from vcf_pipeline_tests.adapters.ledger.made_ledger import KEY, address, in_another_process, register
 
 
-def test_the_migrations_make_what_the_schema_says(ledger: Ledger) -> None:
-    with ledger.database.engine.connect() as connection:
+@pytest.mark.parametrize("way", ["at once", "step by step"])
+def test_a_new_ledger_is_what_the_schema_says(way: str, tmp_path: Path) -> None:
+    database = Database(address(tmp_path))
+    if way == "at once":
+        database.migrate()
+    else:
+        database._upgrade()
+    with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
         assert context.get_current_revision() == schema.REVISION
@@ -32,6 +38,26 @@ def test_the_migrations_make_what_the_schema_says(ledger: Ledger) -> None:
         for table in schema.metadata.sorted_tables:
             key = inspector.get_pk_constraint(table.name)["constrained_columns"]
             assert key == [column.name for column in table.primary_key], table.name
+            is_nullable = {column["name"]: column["nullable"] for column in inspector.get_columns(table.name)}
+            assert is_nullable == {column.name: column.nullable for column in table.columns}, table.name
+    database.close()
+
+
+def test_one_that_was_killed_while_it_was_made_is_made_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(sa.Connection, "execute", killed)
+        open_ledger(address(tmp_path))
+    again = open_ledger(address(tmp_path))
+    register(again)
+    again.close()
 
 
 def test_answers_that_were_bought_are_found_again_after_each_migration(tmp_path: Path) -> None:
