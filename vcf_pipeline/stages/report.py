@@ -124,6 +124,7 @@ def report_of(
     reasons, without_frequency, n_with_frequency = _counts(tables, key)
     words = {**{rule.code: rule.says for rule in RULES}, **{cap.code: cap.says for cap in CAPS}}
     words |= {note.code: note.says for note in NOTES}
+    words = {code: says.replace("`", "'") for code, says in words.items()}  # they are Markdown, the page is not
     caps = {cap.code for cap in CAPS}
     moves, n_moves = _moves(tables, key, triaged, MOVES)
     claims, n_claims = _moves(tables, key, triaged, CLAIMS)
