@@ -10,7 +10,7 @@ RARELY_RUN := /(tests?|pip|setuptools|mypyc?|pygments|playwright|cuda)/|/openai/
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check looks types suite acceptance chaos dev bench lock clean
+.PHONY: help setup demo test check looks types collected suite acceptance chaos dev bench lock clean
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +34,7 @@ demo: setup ## real VCFs by stream and by batch, equal results, and what is in t
 	@$(BIN)/vcf-pipeline demo
 
 test: setup ## checks, and every quick test
-	@$(MAKE) --no-print-directory -j 2 types looks
+	@$(MAKE) --no-print-directory -j 2 types looks collected
 	@$(MAKE) --no-print-directory suite
 
 check: looks types ## ruff, mypy, the direction of imports, the rules of the house
@@ -44,10 +44,13 @@ looks: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q vcf_pipeline_tests/test_house.py
-	$(BIN)/pytest -qq --collect-only >/dev/null # once, before several workers do it at a time
 
 types: setup
 	$(BIN)/mypy
+
+# pytest compiles each test when it is first collected: once here, before several workers would do it at a time
+collected: setup
+	@found=$$($(BIN)/pytest -qq --collect-only) || { echo "$$found"; exit 1; }
 
 suite: setup
 	$(BIN)/pytest -n 3 --dist loadgroup -m "not acceptance and not chaos" $(PYTEST_ARGS)

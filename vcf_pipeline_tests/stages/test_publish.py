@@ -123,19 +123,17 @@ def stopped(path: str, coordinator: Coordinator, folder: Path) -> dict[str, str]
     return head
 
 
-def test_a_stopped_publication_is_not_announced_and_goes_on_without_doubling(tmp_path: Path, coordinator: Coordinator):
+def test_a_stopped_publication_is_not_announced_and_goes_on_without_doubling(tmp_path: Path):
+    # in memory: what a slow disk has under way at a Ctrl-C is not waited for, and may stand there twice
+    coordinator = Coordinator([ScriptedBroker()])
     path = made_vcf(tmp_path)
     whole = published(path, Coordinator([ScriptedBroker()]), tmp_path / "elsewhere")
     head = stopped(path, coordinator, tmp_path)
     assert announcements(coordinator) == []
-    before = sent_seqs(coordinator, head["publish_id"])
     report = published(path, coordinator, tmp_path)
     assert report.publish_id == head["publish_id"]
     assert 0 < report.resumed_chunks < report.chunks
-    sent = sent_seqs(coordinator, report.publish_id)
-    assert set(sent) == set(range(report.chunks))
-    # of a disk that took too long to answer a stretch may stand there twice, of what was acknowledged nothing does
-    assert min(sent[len(before) :]) == report.resumed_chunks
+    assert sorted(sent_seqs(coordinator, report.publish_id)) == list(range(report.chunks))
     assert (report.digest, report.chunks, report.records) == (whole.digest, whole.chunks, whole.records)
     assert len(announcements(coordinator)) == 1
 
