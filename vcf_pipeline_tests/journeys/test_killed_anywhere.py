@@ -151,8 +151,11 @@ def kill_a_run_and_repeat(
     assert half_states == []
 
 
-def test_a_killed_run_is_repeated_at_once_and_gives_the_same(home: Path, trio: Path, undisturbed: Undisturbed) -> None:
-    kill_a_run_and_repeat(home, trio, undisturbed, 0.8, BLINK_SECONDS)
+@pytest.mark.parametrize("moment", [0.5, 0.9])
+def test_a_killed_run_is_repeated_at_once_and_gives_the_same(
+    moment: float, home: Path, trio: Path, undisturbed: Undisturbed
+) -> None:
+    kill_a_run_and_repeat(home, trio, undisturbed, moment, BLINK_SECONDS)
 
 
 @pytest.mark.acceptance

@@ -8,6 +8,8 @@ import polars as pl
 
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.schemas import TIER_MOVES
+from vcf_pipeline.domain.triage.thresholds import TriageThresholds
+from vcf_pipeline.stages.report import Report, report_of
 from vcf_pipeline_tests.made_tables import made_triaged, made_variants
 from vcf_pipeline_tests.stages.made_control import TENANT, MadeControl
 
@@ -16,6 +18,18 @@ IMAGE = '"><img src=x onerror=alert(2)>'
 LABEL = f"trio {IMAGE}"
 CODE = "{{ 7*7 }}{% raw %}"
 HIDDEN = "abc\u202edcba\x1b[31m\x00"
+
+
+def told(control: MadeControl, key: PartitionKey, limit: int = 200) -> Report:
+    return report_of(
+        key,
+        ledger=control.ledger,
+        tables=control.tables,
+        registered=control.registered,
+        thresholds=TriageThresholds(),
+        generated_at="2026-11-27 08:00",
+        limit=limit,
+    )
 
 
 def put_hostile(control: MadeControl, n_records: int = 20, *, is_explained: bool = True) -> PartitionKey:

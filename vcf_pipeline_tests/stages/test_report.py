@@ -13,11 +13,11 @@ from vcf_pipeline.domain.errors import UnknownPartition
 from vcf_pipeline.domain.identity import PartitionKey
 from vcf_pipeline.domain.tables.schemas import TIER_MOVES
 from vcf_pipeline.domain.triage.thresholds import TriageThresholds
-from vcf_pipeline.stages.report import TRIAGED, Report, report_of
+from vcf_pipeline.stages.report import TRIAGED, report_of
 from vcf_pipeline.stages.report_page import page
 from vcf_pipeline_tests.stages.lab import Lab, claim
 from vcf_pipeline_tests.stages.made_control import TENANT, MadeControl
-from vcf_pipeline_tests.stages.made_report import explain, put_hostile
+from vcf_pipeline_tests.stages.made_report import explain, put_hostile, told
 from vcf_pipeline_tests.vcf_text import record
 
 
@@ -26,18 +26,6 @@ def control(tmp_path: Path) -> Iterator[MadeControl]:
     made = MadeControl(tmp_path)
     yield made
     made.close()
-
-
-def told(control: MadeControl, key: PartitionKey, limit: int = 200) -> Report:
-    return report_of(
-        key,
-        ledger=control.ledger,
-        tables=control.tables,
-        registered=control.registered,
-        thresholds=TriageThresholds(),
-        generated_at="2026-11-27 08:00",
-        limit=limit,
-    )
 
 
 def test_tiers_reasons_doubts_and_who_carries_what(control: MadeControl) -> None:

@@ -11,12 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from vcf_pipeline.domain.identity import PartitionKey
-from vcf_pipeline.domain.triage.thresholds import TriageThresholds
-from vcf_pipeline.stages.report import Report, report_of
 from vcf_pipeline.stages.report_page import NOTICE, page
 from vcf_pipeline_tests.stages.made_control import MadeControl
-from vcf_pipeline_tests.stages.made_report import CODE, put_hostile
+from vcf_pipeline_tests.stages.made_report import CODE, put_hostile, told
 
 MAY_BE = {
     *("html", "head", "meta", "title", "style", "body", "main", "section", "article", "header", "footer"),
@@ -58,19 +55,7 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeControl]:
 
 @pytest.fixture(scope="module")
 def html(control: MadeControl) -> str:
-    return page(told(control, put_hostile(control)))
-
-
-def told(control: MadeControl, key: PartitionKey) -> Report:
-    return report_of(
-        key,
-        ledger=control.ledger,
-        tables=control.tables,
-        registered=control.registered,
-        thresholds=TriageThresholds(),
-        generated_at="2026-11-27 08:00",
-        limit=3,
-    )
+    return page(told(control, put_hostile(control), 3))
 
 
 def read(html: str) -> Elements:
@@ -122,7 +107,7 @@ def test_an_unknown_review_status_and_that_nobody_claims_anything_are_said(contr
         facts["extra"] |= {"sources": [source | {"matched": 0} for source in sources]}
         frame = triaged.with_columns(stars=pl.lit(stars, pl.Int8))
         control.write(key, "triaged_variants", {"triaged": frame}, facts)
-        text = " ".join(" ".join(read(page(told(control, key))).texts).split())
+        text = " ".join(" ".join(read(page(told(control, key, 3))).texts).split())
         assert ("pathogenic, review status unknown" in text) == (stars is None)
         assert ("pathogenic, 0 of 4 review stars" in text) == (stars == 0)
         assert ("Nobody was heard who claims anything" in text) != is_heard
@@ -138,7 +123,7 @@ def test_it_says_of_how_many_alleles_a_frequency_is_known_and_asks_for_gnomad_wh
     control: MadeControl,
 ) -> None:
     key = put_hostile(control)
-    known = told(control, key)
+    known = told(control, key, 3)
     assert "known for 14 of 20 alleles" in page(known)
     assert "sources add gnomad" not in page(known)
     unknown = replace(known, n_with_frequency=0, without_frequency={"clinvar_pathogenic": 20})
@@ -149,7 +134,7 @@ def test_it_says_of_how_many_alleles_a_frequency_is_known_and_asks_for_gnomad_wh
 
 
 def test_every_move_is_on_the_page_up_to_a_bound_and_then_it_says_where_the_others_are(control: MadeControl) -> None:
-    report = told(control, put_hostile(control))
+    report = told(control, put_hostile(control), 3)
     move = {**report.moves[0], "old_tier": 2, "new_tier": 2}
     moves = [{**move, "new_tier": 4, "variant_key": f"1-{at}-A-C"} for at in range(150)]
     claims = [{**move, "variant_key": f"2-{at}-A-C"} for at in range(120)]
